@@ -1,0 +1,1 @@
+"""One adapter a peer: what a user would write with that library, and nothing cleverer."""

@@ -1,0 +1,97 @@
+"""The standard library's ``concurrent.futures.ProcessPoolExecutor``: what everybody has."""
+
+from __future__ import annotations
+
+import functools
+import queue
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.workload import Kind, Workload
+
+READY_NAP_S = 0.02
+"""Long enough that no process answers for two of them."""
+
+
+@dataclass
+class ProcessPool:
+    """``Executor.map`` with a chunk size chosen by hand (1 is the default of the library)."""
+
+    slots: int = 2
+    chunksize: int = 1
+    name: str = "ProcessPoolExecutor"
+    _pool: ProcessPoolExecutor | None = field(default=None, init=False, repr=False)
+
+    @property
+    def setting(self) -> str:
+        """The chunk size."""
+        return f"chunksize={self.chunksize}"
+
+    def unavailable(self) -> str:
+        """Never."""
+        return ""
+
+    def refuses(self, workload: Workload) -> str:
+        """Single calls and growing work know no chunks, and units are split by nobody."""
+        if workload.kind is Kind.SPLITS:
+            return "tasks cannot give work away: it would run on one core"
+        if workload.kind is not Kind.LIST and self.chunksize != 1:
+            return "chunks apply to lists only"
+        return ""
+
+    def start(self) -> None:
+        """Start the pool, and wait for each process."""
+        self._pool = ProcessPoolExecutor(self.slots)
+        wait([self._pool.submit(time.sleep, READY_NAP_S) for _ in range(self.slots)])
+
+    def run(self, workload: Workload, items: Sequence[Any]) -> Sequence[Any]:
+        """``list(pool.map(...))``, or a loop that submits what results bring."""
+        if workload.kind is Kind.GROWS:
+            return self._grow(workload, items)
+        return list(self._running.map(workload.fn, items, chunksize=self.chunksize))
+
+    def call(self, fn: Callable[[Any], Any], item: Any) -> Any:
+        """``submit(...).result()``."""
+        return self._running.submit(fn, item).result()
+
+    def facts(self) -> Mapping[str, float]:
+        """It says nothing about itself."""
+        return {}
+
+    def stop(self) -> None:
+        """Shut down."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    @property
+    def _running(self) -> ProcessPoolExecutor:
+        assert self._pool is not None, "start() first"
+        return self._pool
+
+    def _grow(self, workload: Workload, items: Sequence[Any]) -> list[Any]:
+        # Callbacks into a queue: `wait` would look at every pending future for every result.
+        assert workload.reduce is not None
+        finished: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
+        values: list[list[Any]] = [[] for _ in items]
+        pending = 0
+
+        def submit(root: int, item: Any) -> None:
+            nonlocal pending
+            pending += 1
+            future = self._running.submit(workload.fn, item)
+            future.add_done_callback(lambda done: finished.put((root, done)))
+
+        for root, item in enumerate(items):
+            submit(root, item)
+        while pending:
+            root, done = finished.get()
+            pending -= 1
+            value, further = done.result()
+            values[root].append(value)
+            for child in further:
+                submit(root, child)
+        return [functools.reduce(workload.reduce, found) for found in values]

@@ -1,0 +1,1 @@
+"""The command ``lbnet``: one file a command."""

@@ -1,0 +1,1 @@
+"""The Python API: a client, its jobs and the embedded cluster."""

@@ -1,0 +1,47 @@
+"""How much work goes where at once: pure arithmetic on estimates. It must not know who asks, nor why."""
+
+from __future__ import annotations
+
+from lbnet import limits
+
+
+def slot_tasks(mean_s: float | None, queued: int, slots: int) -> int:
+    """Tasks to hand to a slot at once.
+
+    About ``limits.SLOT_BATCH_S`` of work, and never more than half of a fair share of what is
+    queued, so that batches shrink as the end nears (factoring: Hummel, Schonberg, Flynn 1992).
+
+    Args:
+        mean_s: mean seconds of a task; None while unknown, then it is one task.
+        queued: tasks that wait at this worker, at least 1.
+        slots: slots of this worker.
+    """
+    if mean_s is None:
+        return 1
+    share = -(-queued // (2 * slots))
+    return max(1, min(int(limits.SLOT_BATCH_S / mean_s), share))
+
+
+def slot_batches(mean_s: float | None) -> int:
+    """Batches that a slot should hold: two where the way to the slot counts, else one."""
+    return limits.SLOT_BATCHES_AHEAD if mean_s is not None and mean_s < limits.PREFETCH_BELOW_S else 1
+
+
+def grant_tasks(mean_s: float | None, finished: int, backlog: int, slots: int, slots_all: int) -> int:
+    """Tasks that the controller places on a worker at once.
+
+    About ``limits.GRANT_S`` of work for each of its slots, no more than half of its fair share of
+    the backlog, and at most ``limits.GRANT_GROWTH`` times what has been measured so far.
+
+    Args:
+        mean_s: mean seconds of a task; None while unknown.
+        finished: tasks of this function that have finished anywhere.
+        backlog: tasks that the controller still has to place.
+        slots: slots of this worker.
+        slots_all: slots of all workers.
+    """
+    if mean_s is None:
+        return slots * limits.GRANT_FIRST_TASKS
+    share = -(-backlog * slots // (2 * max(slots_all, slots)))
+    plenty = int(limits.GRANT_S * slots / mean_s)
+    return max(1, min(plenty, share, max(slots, limits.GRANT_GROWTH * finished)))

@@ -1,0 +1,49 @@
+"""How long the tasks of a function take, learnt from what slots report."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from lbnet import limits
+
+
+class Durations:
+    """Mean seconds of a task for each function, the recent past weighing most.
+
+    One observation is what a slot reports at once: many tiny tasks, or one long one. Each new one
+    takes :data:`_FORGET` of the weight of all before it, so that an abrupt change is believed after
+    some ten reports, and one giant among thousands is not.
+    """
+
+    __slots__ = ("_sums",)
+
+    def __init__(self) -> None:
+        self._sums: OrderedDict[bytes, tuple[float, float, int]] = OrderedDict()
+
+    def observe(self, function: bytes, tasks: int, seconds: float) -> None:
+        """``tasks`` tasks of ``function`` took ``seconds`` in all."""
+        if tasks <= 0 or seconds < 0:
+            return
+        old_tasks, old_seconds, finished = self._sums.get(function, (0.0, 0.0, 0))
+        self._sums[function] = (old_tasks * _FORGET + tasks, old_seconds * _FORGET + seconds, finished + tasks)
+        self._sums.move_to_end(function)
+        if len(self._sums) > limits.DURATION_FUNCTIONS_MAX:
+            self._sums.popitem(last=False)
+
+    def finished(self, function: bytes) -> int:
+        """How many tasks of ``function`` have been observed in all."""
+        sums = self._sums.get(function)
+        return 0 if sums is None else sums[2]
+
+    def mean_s(self, function: bytes) -> float | None:
+        """Mean seconds of one task, never below a nanosecond; None while nothing is known."""
+        sums = self._sums.get(function)
+        return None if sums is None else max(sums[1] / sums[0], 1e-9)
+
+    def guess_s(self, function: bytes) -> float:
+        """Like :meth:`mean_s`; what nobody has measured counts as long, so that it is not hoarded."""
+        sums = self._sums.get(function)
+        return limits.UNKNOWN_TASK_S if sums is None else max(sums[1] / sums[0], 1e-9)
+
+
+_FORGET = 0.9

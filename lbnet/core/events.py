@@ -1,0 +1,130 @@
+"""What can happen to a controller or a worker: one small class an event. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lbnet.protocol.messages import Message
+from lbnet.types import Address, Batch, Group, JobId, PeerId, SlotId
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A link is open and its peer has said who it is. ``role`` is ``worker``, ``client`` or ``peer``."""
+
+    peer: PeerId
+    role: str
+    name: str
+    host: str
+    pid: int
+    slots: int
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A well-formed message of a kind that this peer may say."""
+
+    peer: PeerId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The link to a peer is gone. ``reason`` is for people."""
+
+    peer: PeerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """No direct link to this worker could be opened; what was sent to it was not delivered."""
+
+    peer: PeerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The time that was asked for by the last ``SetTimer`` has come."""
+
+
+# --- a worker's slots -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReady:
+    """A slot process is up; what an earlier process in this slot knew is forgotten."""
+
+    slot: SlotId
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotDone:
+    """Tasks of a ticket below ``upto`` are finished, with results."""
+
+    slot: SlotId
+    ticket: int
+    upto: int
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSpawned:
+    """A running task spawned these tasks."""
+
+    slot: SlotId
+    ticket: int
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class SlotTaught:
+    """A running task spawned a function that its slot had not been taught."""
+
+    slot: SlotId
+    job: JobId
+    digest: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SlotFinished:
+    """A ticket is over: tasks ``[lo, ran_to)`` of it ran."""
+
+    slot: SlotId
+    ticket: int
+    ran_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """The answer to a ``Reclaim``: tasks ``[taken_from, hi)`` of the ticket will not run in this slot."""
+
+    slot: SlotId
+    ticket: int
+    taken_from: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotDied:
+    """A slot process ended. ``ticket`` and ``index`` name the task that ran, -1 if none did.
+
+    ``timed_out`` is set when the pool ended it because that task was over its time.
+    ``starting`` is set when it died before it was ready.
+    """
+
+    slot: SlotId
+    ticket: int
+    index: int
+    timed_out: bool
+    starting: bool
+    description: str
+
+
+Event = (
+    Joined | Received | Left | Unreachable | Tick
+    | SlotReady | SlotDone | SlotSpawned | SlotTaught | SlotFinished | Reclaimed | SlotDied
+)  # fmt: skip

@@ -1,0 +1,55 @@
+"""Which part of the controller's backlog goes to a worker that wants work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lbnet import limits
+from lbnet.core.batching import grant_tasks
+from lbnet.core.durations import Durations
+from lbnet.core.job import Job
+from lbnet.types import Batch
+
+
+def everything(job: Job) -> list[Batch]:
+    """The whole backlog of a job, under ``placement="first"``: the classical experiment."""
+    batches = list(job.backlog)
+    job.backlog.clear()
+    job.backlog_tasks = 0
+    return batches
+
+
+def grant(jobs: Sequence[Job], durations: Durations, slots: int, slots_all: int) -> list[Batch]:
+    """Work for one worker, taken from the first job that has some.
+
+    Args:
+        jobs: in the order in which they are served.
+        durations: what is known of their functions.
+        slots: slots of the worker.
+        slots_all: slots of all workers.
+    """
+    for job in jobs:
+        if job.backlog and job.options.placement != "first":
+            return _grant_from(job, durations, slots, slots_all)
+    return []
+
+
+def _grant_from(job: Job, durations: Durations, slots: int, slots_all: int) -> list[Batch]:
+    batches: list[Batch] = []
+    size_bytes = 0
+    seconds_left = limits.GRANT_S * slots
+    allowed: dict[bytes, int] = {}
+    while job.backlog and seconds_left > 0 and size_bytes < limits.GRANT_BYTES_SOFT:
+        function = job.backlog[0].payload.function
+        if function not in allowed:
+            allowed[function] = grant_tasks(
+                durations.mean_s(function), durations.finished(function), job.backlog_tasks, slots, slots_all
+            )
+        if not allowed[function]:
+            break
+        batch = job.take(allowed[function])
+        allowed[function] -= len(batch)
+        seconds_left -= len(batch) * durations.guess_s(function)
+        size_bytes += len(batch.payload.data)
+        batches.append(batch)
+    return batches

@@ -1,0 +1,111 @@
+"""What a worker knows of its compute processes: which tasks each of them was handed, and how far it is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lbnet.core.durations import Durations
+from lbnet.core.ranges import RangeSet
+from lbnet.types import Batch, JobId, Member, RunId, SlotId, Span
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One batch handed to one slot.
+
+    ``upto``: tasks below it are finished. ``end``: tasks from it on were taken back.
+    ``claimed``: tasks below it have started, as the last Reclaim showed. ``unreported``: tasks whose
+    results have not come.
+    """
+
+    number: int
+    batch: Batch
+    first_run: RunId
+    upto: int
+    end: int
+    claimed: int
+    unreported: RangeSet
+    reclaiming: bool = False
+
+    @classmethod
+    def of(cls, number: int, batch: Batch, first_run: RunId) -> Ticket:
+        """A ticket that was just handed out."""
+        return cls(number, batch, first_run, batch.lo, batch.hi, batch.lo, RangeSet([(batch.lo, batch.hi)]))
+
+    @property
+    def left(self) -> int:
+        """Tasks that are not finished, with the running one."""
+        return max(self.end - self.upto, 0)
+
+    def waiting(self, *, running: bool) -> int:
+        """Tasks at the end that have not started, as far as is known."""
+        return max(self.end - max(self.upto + running, self.claimed), 0)
+
+    def cut(self, taken_from: int) -> Batch | None:
+        """Take back the tasks from ``taken_from`` on."""
+        taken_from = max(taken_from, self.batch.lo)
+        if taken_from >= self.end:
+            return None
+        back = self.batch.part(taken_from, self.end)
+        self.unreported.remove(taken_from, self.end)
+        self.end = taken_from
+        return back
+
+    def runs(self) -> range:
+        """The identities of the executions that this ticket may have started."""
+        return range(self.first_run, self.first_run + len(self.batch))
+
+    def spans(self) -> list[Span]:
+        """The tasks whose results have not come."""
+        return [Span(self.batch.job, self.batch.origin, lo, hi) for lo, hi in self.unreported]
+
+
+@dataclass(slots=True)
+class Slot:
+    """One compute process. ``lagging`` are tickets that are over while some results are still on the way."""
+
+    id: SlotId
+    ready: bool = False
+    tickets: deque[Ticket] = field(default_factory=deque)
+    lagging: list[Ticket] = field(default_factory=list)
+    functions: set[tuple[JobId, bytes]] = field(default_factory=set)
+
+    @property
+    def free(self) -> bool:
+        """Whether it has nothing to run."""
+        return not self.tickets
+
+    def ticket(self, number: int) -> Ticket | None:
+        """The ticket with this number, if it is still out."""
+        return next((ticket for ticket in self.tickets if ticket.number == number), None)
+
+    def all_tickets(self) -> Iterator[Ticket]:
+        """Tickets of which something may still be missing."""
+        yield from self.lagging
+        yield from self.tickets
+
+    def reported(self, job: JobId, member: Member) -> None:
+        """The result of these tasks has come."""
+        for ticket in self.all_tickets():
+            if ticket.batch.origin == member.origin and ticket.batch.job == job:
+                ticket.unreported.remove(member.lo, member.hi)
+        if self.lagging:
+            self.lagging = [ticket for ticket in self.lagging if ticket.unreported]
+
+    def stock_s(self, durations: Durations) -> float:
+        """Estimated seconds of work in this slot, the running task in full."""
+        return sum(ticket.left * durations.guess_s(ticket.batch.payload.function) for ticket in self.tickets)
+
+    def tails(self) -> list[tuple[Ticket, int]]:
+        """Tickets with the number of tasks at their ends that have not started, as far as is known."""
+        return [
+            (ticket, waiting)
+            for place, ticket in enumerate(self.tickets)
+            if not ticket.reclaiming and (waiting := ticket.waiting(running=place == 0)) > 0
+        ]
+
+    def tails_s(self, durations: Durations) -> float:
+        """Estimated seconds of work in :meth:`tails`."""
+        return sum(waiting * durations.guess_s(ticket.batch.payload.function) for ticket, waiting in self.tails())

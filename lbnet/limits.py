@@ -1,0 +1,148 @@
+"""Every bound in the system, with its reason. Numbers only."""
+
+from __future__ import annotations
+
+# --- frames ---------------------------------------------------------------------------------------
+
+FRAME_BYTES_MAX = 1 << 30
+"""One item, function or result must fit a frame; a longer one is refused before it is buffered."""
+
+GREETING_BYTES_MAX = 64 << 10
+"""Before a peer said who it is, no frame of its needs to be longer."""
+
+LIST_ITEMS_MAX = 1 << 20
+"""Elements of any array in a frame: far above what we send, far below what could hurt."""
+
+TEXT_BYTES_MAX = 1 << 20
+"""Names, sentences and tracebacks."""
+
+# --- time -----------------------------------------------------------------------------------------
+
+GREETING_TIMEOUT_S = 5.0
+"""A peer that connects and stays silent is dropped after this."""
+
+CONNECT_TIMEOUT_S = 10.0
+"""How long a client or worker tries to reach the controller before it says so."""
+
+PEER_CONNECT_TIMEOUT_S = 5.0
+"""How long a donor tries to reach a requester before the work goes through the controller."""
+
+STOP_TIMEOUT_S = 1.0
+"""What a role gives its peers and processes to go by themselves, before it ends them."""
+
+# --- batches --------------------------------------------------------------------------------------
+
+PAYLOAD_ITEMS_MAX = 4096
+"""Items pickled together: past a thousand, the cost per task no longer falls."""
+
+PAYLOAD_BYTES_SOFT = 256 << 10
+"""A payload is closed at about this size, so that a split never sends much that is not run."""
+
+PAYLOAD_FILL_S = 0.002
+"""A slow generator's items wait no longer than this for company."""
+
+SLOT_BATCH_S = 0.010
+"""Estimated work handed to a slot at once: long enough to hide the pipe, short enough to lose."""
+
+SLOT_BATCHES_AHEAD = 2
+"""Batches a slot holds: one to run, one so that it never waits for its worker."""
+
+GROUP_S = 0.001
+"""A slot claims about this much of its batch at a time; the rest can be taken back."""
+
+RESULT_FLUSH_S = 0.005
+"""Results of finished tasks leave a slot after this, even in the middle of a batch."""
+
+GRANT_S = 0.150
+"""Estimated work per slot that the controller places on a worker at once, while there is plenty."""
+
+GRANT_FIRST_TASKS = 1
+"""Tasks per slot in the first grant of a function whose durations nobody knows yet."""
+
+GRANT_GROWTH = 8
+"""A grant is at most this many times what the worker has already finished of that function."""
+
+IDLE_AHEAD_S = 0.050
+"""A worker says IDLE when its queue holds less than this per slot: about a busy round trip."""
+
+UNKNOWN_TASK_S = 0.1
+"""What a task counts for while its function has never been measured: more than ``IDLE_AHEAD_S``, so
+that a worker with one of them in every slot asks for no more."""
+
+PREFETCH_BELOW_S = 0.020
+"""A slot gets its next batch ahead of time only where tasks are shorter than this: beside a longer
+one, the pipe's latency does not count, and a task that waits in a busy slot may be needed elsewhere."""
+
+SURPLUS_MIN_S = 0.0005
+"""Less than this is not worth a transfer, which costs about as much."""
+
+GRANT_BYTES_SOFT = 16 << 20
+"""Payload bytes in one SEND_WORK, except that one batch always goes."""
+
+STALL_S = 0.2
+"""All workers idle and tasks outstanding for so long: the controller asks who holds what."""
+
+NO_WORKERS_TIMEOUT_S = 30.0
+"""After the last worker was lost, jobs wait this long for another before they fail."""
+
+# --- memory ---------------------------------------------------------------------------------------
+
+CLIENT_TASKS_WINDOW = 400_000
+"""Items of one ``map`` that are submitted and not yet consumed."""
+
+CLIENT_BYTES_WINDOW = 64 << 20
+"""Bytes of inputs and of unread results of one ``map``: past it the generator waits."""
+
+LINK_BUFFER_HIGH_BYTES = 4 << 20
+"""Unsent bytes on one link above which its sender stops reading what would make it send more."""
+
+REPORTS_KEPT = 1_000
+"""Reports of ended jobs that the controller remembers."""
+
+DURATION_FUNCTIONS_MAX = 1_000
+"""Functions whose measured durations are remembered, the latest used."""
+
+EARLY_RESULTS_MAX = 1_000_000
+"""Results of children whose parent's result has not come yet, per job."""
+
+TRACEBACK_CHARS_MAX = 20_000
+"""Of a task's traceback: the two ends are kept."""
+
+OUTPUT_NAME_CHARS_MAX = 200
+"""Names of workers and jobs."""
+
+JOBS_PER_CLIENT_MAX = 1 << 24
+"""Keeps job ids within 64 bits."""
+
+CLAIM_ENTRIES = 4
+"""Batches whose claim words fit the memory that a worker shares with one slot."""
+
+SPAWN_BUFFER_TASKS = 1_024
+"""Spawned tasks that wait in a slot for company, at most."""
+
+SPAWN_FLUSH_S = 0.001
+"""Spawned tasks leave their slot after this, although their parent still runs."""
+
+SPAWN_FUNCTIONS_MAX = 256
+"""Spawned functions whose pickles a slot remembers."""
+
+SLOT_GROUP_GROWTH = 16
+"""A slot claims at most this many times as many tasks as the time before: one fast task proves little."""
+
+SLOT_RESPAWN_FIRST_S = 0.1
+"""Wait before a slot that died before it was ready is started again; doubled every time."""
+
+SLOT_RESPAWN_MAX_S = 10.0
+"""The longest such wait."""
+
+SLOT_EOF_GRACE_S = 0.5
+"""A slot process that closed its pipe gets this long to end by itself, so that its exit code is seen."""
+
+SLOT_SOCKET_BYTES = 1 << 20
+"""Kernel buffer between a worker and a slot: a batch ahead, and the results of one flush."""
+
+SLOTS_MAX = 4_096
+"""Compute processes of one worker."""
+
+PEERS_MAX = 1 << 19
+"""Joins of one controller's life: an id must fit the upper bits of a run."""

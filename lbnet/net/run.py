@@ -1,0 +1,145 @@
+"""Runs a controller or a worker as a process of its own: event loop, signals, and the end of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+
+import uvloop
+
+from lbnet import limits
+from lbnet.core.controller import Controller
+from lbnet.errors import ConnectionLostError
+from lbnet.net.controller_server import ControllerServer
+from lbnet.net.worker_node import WorkerNode
+from lbnet.pool.cores import cores_available
+from lbnet.strategies import registry
+from lbnet.types import Address
+from lbnet.version import VERSION
+
+
+def run_controller(
+    *,
+    host: str,
+    port: int,
+    placement: str,
+    strategy: str,
+    on_ready: Callable[[Address], None],
+    listening: socket.socket | None = None,
+    stop_on_stdin_eof: bool = False,
+    no_workers_timeout_s: float = limits.NO_WORKERS_TIMEOUT_S,
+) -> None:
+    """Run a controller until SIGINT or SIGTERM.
+
+    Args:
+        host: the interface to listen on.
+        port: the port, 0 for any free one.
+        placement: where the initial work of a job goes, ``first`` or ``spread``.
+        strategy: name of the load-balancing strategy.
+        on_ready: called with the address once it listens.
+        listening: a socket that is bound already, instead of ``host`` and ``port``.
+        stop_on_stdin_eof: stop when standard input ends: the process that started this one is gone.
+        no_workers_timeout_s: how long jobs wait for a worker after the last one was lost.
+
+    Raises:
+        UsageError: the port is taken, or there is no such strategy.
+    """
+    half = registry.load(strategy).controller()
+
+    async def main(stopped: asyncio.Event) -> None:
+        server = ControllerServer(
+            Controller(
+                half,
+                strategy_name=strategy,
+                placement=placement,
+                version=VERSION,
+                no_workers_timeout_s=no_workers_timeout_s,
+            )
+        )
+        await server.start(host, port, listening)
+        on_ready(server.address)
+        await stopped.wait()
+        await server.stop()
+
+    _run(main, stop_on_stdin_eof=stop_on_stdin_eof)
+
+
+def run_worker(
+    *,
+    connect: Address,
+    slots: int | None,
+    name: str,
+    on_ready: Callable[[str, int], None],
+    strategy: str = registry.DEFAULT,
+    stop_on_stdin_eof: bool = False,
+) -> None:
+    """Run a worker until SIGINT, SIGTERM, or the end of its controller.
+
+    Args:
+        connect: the controller.
+        slots: compute processes; the cores that this process may use if None.
+        name: for people; chosen if empty.
+        on_ready: called with the name and the id once it has joined.
+        strategy: name of the load-balancing strategy.
+        stop_on_stdin_eof: stop when standard input ends: the process that started this one is gone.
+
+    Raises:
+        ConnectError: there is no controller at that address, or it refused us.
+        ConnectionLostError: the controller is gone.
+    """
+    loaded = registry.load(strategy)
+
+    async def main(stopped: asyncio.Event) -> None:
+        node = WorkerNode(slots=slots or cores_available(), name=name, strategy=loaded)
+        await node.start(connect)
+        on_ready(node.name, node.peer)
+        stop = asyncio.ensure_future(stopped.wait())
+        await asyncio.wait((stop, node.lost), return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        await node.stop()
+        if not stopped.is_set():
+            raise ConnectionLostError(f"the controller at {connect} is gone: {node.lost.result()}")
+
+    _run(main, stop_on_stdin_eof=stop_on_stdin_eof)
+
+
+def _run(main: Callable[[asyncio.Event], Coroutine[None, None, None]], *, stop_on_stdin_eof: bool) -> None:
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="lbnet %(levelname)s %(asctime)s %(name)s: %(message)s"
+    )
+
+    async def with_signals() -> None:
+        loop = asyncio.get_running_loop()
+        stopped = asyncio.Event()
+        running = asyncio.ensure_future(main(stopped))
+
+        def stop() -> None:
+            """The second signal, or one that comes before it runs, ends it at once."""
+            if stopped.is_set():
+                running.cancel()
+            stopped.set()
+            loop.call_later(2 * limits.STOP_TIMEOUT_S - 0.2, running.cancel)
+
+        def hang_up() -> None:
+            if not os.read(sys.stdin.fileno(), 4096):
+                stop()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+        if stop_on_stdin_eof:
+            loop.add_reader(sys.stdin.fileno(), hang_up)
+        try:
+            await running
+        except asyncio.CancelledError:
+            if not stopped.is_set():
+                raise
+        finally:
+            if stop_on_stdin_eof:
+                loop.remove_reader(sys.stdin.fileno())
+
+    uvloop.run(with_signals())

@@ -1,0 +1,48 @@
+"""The processes of an embedded cluster: ``python -m lbnet.net.serve '{"role": ...}'``.
+
+The process that started them holds the other end of their standard input; when that ends, they end.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+
+from lbnet.errors import LbnetError
+from lbnet.net.run import run_controller, run_worker
+from lbnet.types import Address
+
+
+def main() -> int:
+    """Run the role that the only argument describes. Returns the exit code."""
+    config = json.loads(sys.argv[1])
+    try:
+        if config["role"] == "controller":
+            run_controller(
+                host="",
+                port=0,
+                placement=config["placement"],
+                strategy=config["strategy"],
+                on_ready=lambda address: None,  # noqa: ARG005
+                listening=socket.socket(fileno=config["fd"]),
+                stop_on_stdin_eof=True,
+                no_workers_timeout_s=config["no_workers_timeout_s"],
+            )
+        else:
+            run_worker(
+                connect=Address(config["host"], config["port"]),
+                slots=config["slots"],
+                name=config["name"],
+                strategy=config["strategy"],
+                on_ready=lambda name, peer: None,  # noqa: ARG005
+                stop_on_stdin_eof=True,
+            )
+    except LbnetError as error:
+        print(f"lbnet: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

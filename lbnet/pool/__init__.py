@@ -1,0 +1,1 @@
+"""Where user code runs: slot processes, and the worker's side of them."""

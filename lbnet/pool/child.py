@@ -1,0 +1,132 @@
+"""The slot process: ``python -m lbnet.pool.child SOCKET_FD CLAIMS_FD``. It runs the user's functions.
+
+One thread takes messages and runs tasks; one sends what waits while a long task runs; one ends the
+process when the worker is gone, whatever the others do. It must not know of the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+from lbnet import limits, work
+from lbnet.pool import wire
+from lbnet.pool.claims import Claims
+from lbnet.pool.helper import Helper
+from lbnet.pool.outbox import Outbox
+from lbnet.pool.runner import Runner
+from lbnet.protocol.framing import FrameReader, frame
+
+_RECEIVE_BYTES = 1 << 18
+PATH_VARIABLE = "LBNET_SLOT_PATH"
+"""The environment variable with the worker's ``sys.path``, so that what it can import, its slots can, too."""
+
+
+def serve(link: socket.socket, claims: Claims) -> None:
+    """Take messages until the worker goes: then the process ends. Never returns."""
+
+    def send(data: bytes) -> None:
+        try:
+            link.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            _leave()
+
+    where = f"host {socket.gethostname()}, pid {os.getpid()}"
+    outbox = Outbox(send, time.perf_counter, where)
+    helper = Helper(outbox, claims, time.perf_counter)
+    runner = Runner(outbox, claims, helper, where)
+    helper.start(runner.spawner)
+    work.install_context(claims.flag(), runner.spawner.spawn)
+    send(frame(wire.CODEC.encode(wire.Ready(os.getpid()))))
+    frames = FrameReader()
+    while True:
+        message = _receive(link, frames)
+        if isinstance(message, wire.Run):
+            runner.run(message)
+        elif isinstance(message, wire.Teach):
+            runner.teach(message)
+        elif isinstance(message, wire.Forget):
+            runner.forget(message.job)
+
+
+def _receive(link: socket.socket, frames: FrameReader) -> Any:
+    while True:
+        body = frames.next()
+        if body is not None:
+            return wire.CODEC.decode(body)
+        try:
+            data = link.recv(_RECEIVE_BYTES)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            _leave()
+        frames.feed(data)
+
+
+def _leave() -> None:
+    """End at once: nobody is left to take results, and a running task must not go on without its worker."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)
+
+
+def _watch(link: socket.socket) -> None:
+    """Wait until the worker's end of the pipe is closed, without reading what came before."""
+    poll = select.poll()
+    poll.register(link, 0)
+    while not poll.poll(None if sys.platform == "linux" else 1000):
+        pass  # other systems may not report a hang-up that nobody asked for: look again
+    os._exit(0)
+
+
+def _ignore(signum: int, frame: FrameType | None) -> None:
+    """Ctrl-C and service managers signal whole groups of processes: the worker decides when a slot ends."""
+
+
+def _no_slot() -> None:
+    """What a task forks is no slot: it must not use the pipe, and :mod:`multiprocessing` ends it by SIGTERM."""
+    work.remove_context()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _settle_in() -> None:
+    """Make the process what user code expects of an interpreter."""
+    signal.signal(signal.SIGINT, _ignore)
+    signal.signal(signal.SIGTERM, _ignore)
+    os.register_at_fork(after_in_child=_no_slot)
+    with contextlib.suppress(Exception):
+        faulthandler.enable()  # a segmentation fault says where, in the worker's log
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(line_buffering=True)  # a slot is ended without notice: prints must not be lost
+    for entry in os.environ.pop(PATH_VARIABLE, "").split(os.pathsep):
+        if entry and entry not in sys.path:
+            sys.path.append(entry)
+
+
+def main() -> None:
+    """Run as a slot process, on the inherited descriptors that the command line names."""
+    link_fd, claims_fd = int(sys.argv[1]), int(sys.argv[2])
+    sys.argv = ["lbnet-slot"]
+    _settle_in()
+    link = socket.socket(fileno=link_fd)
+    link.set_inheritable(False)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.SLOT_SOCKET_BYTES)
+    claims = Claims(claims_fd)
+    claims.close_file()
+    threading.Thread(target=_watch, args=(link,), name="lbnet-watch", daemon=True).start()
+    serve(link, claims)
+
+
+if __name__ == "__main__":
+    main()

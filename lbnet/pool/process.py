@@ -1,0 +1,246 @@
+"""One slot process, seen from its worker: it is started, talked to, watched and ended here.
+
+It must not know of tickets, or of who listens to its messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lbnet.errors
+from lbnet import limits
+from lbnet.errors import LbnetError
+from lbnet.pool import wire
+from lbnet.pool.claims import Claims
+from lbnet.protocol.framing import FrameReader, frame
+
+_PATH_VARIABLE = "LBNET_SLOT_PATH"
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+_RECEIVE_BYTES = 1 << 18
+
+
+class SlotProcess(asyncio.Protocol):
+    """A fresh interpreter that runs :mod:`lbnet.pool.child`, at the other end of a socket pair.
+
+    Args:
+        environment: of the process.
+        hungry: the first state of its hungry flag.
+        on_message: called with the process and each message of :mod:`lbnet.pool.wire`.
+        on_exit: called once, with the process and how it ended, after the last message.
+
+    Raises:
+        OSError: the system cannot start a process, or has no descriptors left.
+    """
+
+    def __init__(
+        self,
+        environment: dict[str, str],
+        hungry: bool,
+        on_message: Callable[[SlotProcess, Any], None],
+        on_exit: Callable[[SlotProcess, str], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_message = on_message
+        self._on_exit = on_exit
+        self._frames = FrameReader()
+        self._unsent: list[bytes] = []
+        self._flushing = False
+        self._transport: asyncio.Transport | None = None
+        self._connecting: asyncio.Task[Any] | None = None
+        self._end_timer: asyncio.TimerHandle | None = None
+        self._broken = ""
+        self._over = False
+        self.exited = asyncio.Event()
+        self._unlinked = asyncio.Event()
+        self.claims = Claims()
+        self.claims.set_hungry(hungry)
+        try:
+            self._process, link = self._start(environment)
+        except BaseException:
+            self.claims.close()
+            raise
+        # Reads what is left when the process is gone and its transport, too: a failed write closes a
+        # transport at once, with unread results in the pipe.
+        self._rest = link.dup()
+        self._connecting = self._loop.create_task(self._connect(link))
+        self._waiter = threading.Thread(target=self._wait, name=f"lbnet-wait-{self.pid}", daemon=True)
+        self._waiter.start()
+
+    def _start(self, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        ours, theirs = socket.socketpair()
+        try:
+            # The peak that the system reports for a new process starts with that of the process it came from.
+            self._rss_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            for end in (ours, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.SLOT_SOCKET_BYTES)
+            ours.setblocking(False)
+            command = [sys.executable, "-m", "lbnet.pool.child", str(theirs.fileno()), str(self.claims.fd)]
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), self.claims.fd),
+                env=environment,
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.claims.close_file()
+        return process, ours
+
+    async def _connect(self, link: socket.socket) -> None:
+        try:
+            await self._loop.create_unix_connection(lambda: self, sock=link)
+        except (OSError, asyncio.CancelledError):
+            link.close()
+            self._unlinked.set()
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is its process group's and session's id, too."""
+        return self._process.pid
+
+    # --- talking -----------------------------------------------------------------------------------
+
+    def send(self, message: Any) -> None:
+        """Send a message; those of one turn of the loop leave in one write. Lost if the process is gone."""
+        self._unsent.append(frame(wire.CODEC.encode(message)))
+        if not self._flushing and self._transport is not None:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        unsent, self._unsent = self._unsent, []
+        if unsent and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(unsent))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The event loop has taken the socket."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if self._over:
+            transport.abort()
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the slot."""
+        if self._broken or self._over:
+            return
+        self._frames.feed(data)
+        try:
+            while (body := self._frames.next()) is not None:
+                self._on_message(self, wire.CODEC.decode(body))
+        except LbnetError as error:
+            # Something in this process writes to a descriptor that is not its own.
+            self._broken = f"wrote nonsense into its worker's pipe ({error}), "
+            self.kill()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the exit tells more
+        """The slot has closed its end: it is ending, or its user code closed what is not its own."""
+        self._unlinked.set()
+        if not self._over and self._end_timer is None:
+            self._end_timer = self._loop.call_later(limits.SLOT_EOF_GRACE_S, self.kill)
+
+    # --- ending ------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """SIGKILL the process and all that it started in its group."""
+        if not self._over:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def hang_up(self) -> None:
+        """Close our end: the process ends by itself, even in the middle of a task."""
+        with contextlib.suppress(OSError):
+            self._rest.shutdown(socket.SHUT_RDWR)
+
+    async def closed(self) -> None:
+        """Wait until the process is gone and the event loop has let go of its socket."""
+        await self.exited.wait()
+        await self._unlinked.wait()
+
+    def _wait(self) -> None:
+        """In a thread: wait for the end. The process stays a zombie until the loop reaps it, so its id stays ours."""
+        outcome = None
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        else:  # pragma: no cover - macOS before Python 3.13
+            outcome = os.wait4(self.pid, 0)
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody wants to know
+            self._loop.call_soon_threadsafe(self._ended, outcome)
+
+    def _ended(self, outcome: Any) -> None:
+        self.kill()  # what the process started and left behind
+        _, status, usage = outcome or os.wait4(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        self._process.returncode = code
+        self._drain()
+        self._over = True
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        self._rest.close()
+        self._waiter.join()
+        self._on_exit(self, f"{self._broken}{_how(code)}, pid {self.pid}, {self._memory(usage.ru_maxrss)}")
+        self.claims.close()
+        self.exited.set()
+
+    def _drain(self) -> None:
+        """Take what the process had sent before it ended: that counts."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+        while True:
+            try:
+                data = self._rest.recv(_RECEIVE_BYTES)
+            except OSError:
+                return
+            if not data:
+                return
+            self.data_received(data)
+
+    def _memory(self, peak: int) -> str:
+        """The peak as far as the system tells it: a value below the worker's own peak says nothing."""
+        if peak > self._rss_before:
+            return f"peak memory {peak * _RSS_UNIT / 1e6:,.0f} MB"
+        return f"peak memory below {self._rss_before * _RSS_UNIT / 1e6:,.0f} MB"
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "a signal"
+    hint = "; the system does that when memory runs out" if -code == signal.SIGKILL else ""
+    return f"killed by {name} (signal {-code}{hint})"
+
+
+def slot_environment(additions: dict[str, str]) -> dict[str, str]:
+    """The environment of a slot process: the worker's, with ``additions``, and with a way to find modules.
+
+    ``sys.path`` of the worker is handed on. ``lbnet`` itself must be found before that, so the folder it
+    is in ends ``PYTHONPATH`` unless it is an installed package.
+    """
+    environment = {**os.environ, **additions, _PATH_VARIABLE: os.pathsep.join(entry for entry in sys.path if entry)}
+    home = str(Path(lbnet.errors.__file__).parent.parent)
+    if Path(home).name not in {"site-packages", "dist-packages"}:
+        known = environment.get("PYTHONPATH", "")
+        if home not in known.split(os.pathsep):
+            environment["PYTHONPATH"] = f"{known}{os.pathsep}{home}" if known else home
+    return environment

@@ -1,0 +1,1 @@
+"""What is said, and its bytes. Pure: no sockets, no clocks."""

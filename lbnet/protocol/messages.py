@@ -1,0 +1,325 @@
+"""What is said: one small class a message. Data only; how it becomes bytes is :mod:`.codec`'s business.
+
+Each docstring says who sends it, when, and what must follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lbnet.types import Batch, Group, JobId, JobOptions, PeerId, Span
+
+PROTOCOL_VERSION = 1
+
+# --- joining --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Any peer, first on every link. WELCOME or REFUSED must follow.
+
+    ``role`` is ``worker`` or ``client`` towards the controller and ``peer`` between workers, where
+    ``peer`` is the sender's id.
+    """
+
+    magic: str
+    version: int
+    role: str
+    name: str
+    host: str
+    pid: int
+    slots: int
+    port: int
+    peer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The listening side, in answer to HELLO: the link is open, and ``peer`` is your id."""
+
+    magic: str
+    version: int
+    peer: PeerId
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The listening side, instead of WELCOME; the link is closed after it."""
+
+    reason: str
+
+
+# --- jobs, client and controller ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """Client → controller: a job begins. FUNCTION and SUBMIT follow, then CLOSE_JOB.
+
+    Controller → worker, before the first work of a job on that link.
+    """
+
+    job: JobId
+    options: JobOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """Anyone → anyone, before the first work on a link that needs this function."""
+
+    job: JobId
+    digest: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Client → controller: more items of the job, in the order of the input."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class CloseJob:
+    """Client → controller: the input ends; ``total`` items were submitted. JOB_DONE will follow."""
+
+    job: JobId
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Client → controller: drop items ``[lo, hi)`` that have not started. CANCELLED follows for those that were dropped."""
+
+    job: JobId
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Controller → client: these items will not run."""
+
+    job: JobId
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Controller → client: items ``[lo, hi)`` are done; ``data`` holds a value for each from ``base``.
+
+    ``open`` is set when the one item still has living descendants: SETTLED will follow.
+    """
+
+    job: JobId
+    lo: int
+    hi: int
+    base: int
+    data: bytes
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Controller → client: a combined value that belongs to item ``root``. SETTLED will follow."""
+
+    job: JobId
+    root: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Controller → client: item ``index`` failed, by itself or by what it spawned; nothing follows for it."""
+
+    job: JobId
+    index: int
+    spawned: bool
+    kind: str
+    message: str
+    traceback: str
+    where: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Controller → client: item ``root`` and all that it spawned are done."""
+
+    job: JobId
+    root: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobDone:
+    """Controller → client: the ledger of the job is empty and its input closed."""
+
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """Controller → worker: forget the job, and drop what you still hold of it."""
+
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Client → controller: ``what`` is ``status`` or ``report``. ANSWER follows."""
+
+    request: int
+    what: str
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Controller → client: plain facts, as one JSON text."""
+
+    request: int
+    facts: str
+
+
+# --- balancing ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NonIdle:
+    """Worker → controller: I have surplus. At most one per completed unit of work. MATCH may follow."""
+
+    surplus_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Worker → controller: I am out of work, or soon will be. SEND_WORK or NO_WORK from anyone follows."""
+
+    queued_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Controller → donor: ``requester`` is idle, give it part of your surplus. SEND_WORK or NO_WORK to it follows."""
+
+    requester: PeerId
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hungry:
+    """Controller → worker: somebody is idle and nobody offers. Tasks that can split should. NONIDLE may follow."""
+
+    idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendWork:
+    """Any → worker: here is work. ACK must follow; until then the sender keeps what it sent.
+
+    ``donor`` is the worker that gave it, also when it came through the controller.
+    """
+
+    transfer: int
+    donor: PeerId
+    batches: tuple[Batch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Receiver of work → its sender: I hold it now."""
+
+    transfer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Donor → controller, when the direct link cannot be opened: pass this on to ``requester``. ACK follows."""
+
+    requester: PeerId
+    transfer: int
+    batches: tuple[Batch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoWork:
+    """Donor → requester (through the controller if need be): asked, nothing to give. The requester says IDLE again."""
+
+    donor: PeerId
+    requester: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Batches that came to this worker from ``donor`` since it last said so."""
+
+    donor: PeerId
+    batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Worker → controller: these tasks are done, with their values or errors and the tasks that they spawned."""
+
+    job: JobId
+    groups: tuple[Group, ...]
+    moved: tuple[Moved, ...]
+
+
+# --- recovery -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AskInventory:
+    """Controller → worker: list what you hold. INVENTORY with the same ``round`` follows."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Worker → controller: all that I hold: queued, running, or sent and not yet acknowledged."""
+
+    round: int
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """Any peer: I leave on purpose; the end of the link is not a failure."""
+
+    reason: str
+
+
+Message = (
+    Hello | Welcome | Refused
+    | OpenJob | Function | Submit | CloseJob | Cancel | Cancelled
+    | Values | Partial | Failed | Settled | JobDone | JobEnded | Ask | Answer
+    | NonIdle | Idle | Match | Hungry | SendWork | Ack | Relay | NoWork | Result
+    | AskInventory | Inventory | Goodbye
+)  # fmt: skip
+
+KINDS: tuple[type[Message], ...] = (
+    Hello, Welcome, Refused,
+    OpenJob, Function, Submit, CloseJob, Cancel, Cancelled,
+    Values, Partial, Failed, Settled, JobDone, JobEnded, Ask, Answer,
+    NonIdle, Idle, Match, Hungry, SendWork, Ack, Relay, NoWork, Result,
+    AskInventory, Inventory, Goodbye,
+)  # fmt: skip
+"""The kind of a message on the wire is its place here: new ones are added at the end."""
+
+# --- roles ----------------------------------------------------------------------------------------
+
+SAID_BY: dict[str, frozenset[type[Message]]] = {
+    "client": frozenset({OpenJob, Function, Submit, CloseJob, Cancel, Ask, Goodbye}),
+    "worker": frozenset({Function, NonIdle, Idle, Relay, Ack, NoWork, Result, Inventory, Goodbye}),
+    "controller-to-client": frozenset({Cancelled, Values, Partial, Failed, Settled, JobDone, Answer, Goodbye}),
+    "controller-to-worker": frozenset(
+        {OpenJob, Function, JobEnded, Match, Hungry, SendWork, Ack, NoWork, AskInventory, Goodbye}
+    ),
+    "peer": frozenset({Function, OpenJob, SendWork, Ack, NoWork, Goodbye}),
+}
+"""What a peer of each role may say after the greeting; anything else closes its link."""

@@ -1,0 +1,247 @@
+"""Ids and the few records that every layer shares. Plain data: no behaviour beyond ranges.
+
+A task's id never changes: ``(job, origin, index)``. For an item of the job, ``origin`` is ``ROOT``
+and ``index`` its position in the input. For a spawned task, ``origin`` is the *run* of its parent,
+the identity of that one execution, and ``index`` counts what that run spawned. A second execution
+of the parent has another run, so its children can never be mistaken for the first one's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NewType
+
+JobId = NewType("JobId", int)
+"""Unique in the cluster: the client's id and a number that the client counts."""
+
+PeerId = NewType("PeerId", int)
+"""The incarnation of a worker or client: given by the controller at each join, never used twice."""
+
+RunId = NewType("RunId", int)
+"""One execution of one task: the worker's incarnation, its slot process, and a counter."""
+
+SlotId = NewType("SlotId", int)
+"""The position of a compute process in its worker, from 0."""
+
+ROOT = RunId(0)
+"""The origin of tasks that the client submitted."""
+
+CONTROLLER = PeerId(0)
+"""The controller's own id, where one is needed as a sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Items pickled together, once: ``count`` calls of one function, for the indices from ``base``.
+
+    ``data`` is opaque to everybody but the slot that runs it.
+    """
+
+    base: int
+    count: int
+    function: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Tasks ``[lo, hi)`` of one origin, with the payload that holds them.
+
+    Splitting, donating, taking back and requeuing change the range and nothing else.
+    ``root`` is the item that a spawned task descends from, and ``parent`` the task that spawned it:
+    both are meaningless for items of the job itself.
+    """
+
+    job: JobId
+    origin: RunId
+    lo: int
+    hi: int
+    root: int
+    parent_origin: RunId
+    parent_index: int
+    payload: Payload
+
+    def __len__(self) -> int:
+        return self.hi - self.lo
+
+    def part(self, lo: int, hi: int) -> Batch:
+        """The tasks ``[lo, hi)`` of this batch, over the same payload."""
+        assert self.lo <= lo < hi <= self.hi, (self.lo, lo, hi, self.hi)
+        return replace(self, lo=lo, hi=hi)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The ids ``[lo, hi)`` of one origin, without payload: what an inventory lists."""
+
+    job: JobId
+    origin: RunId
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one task failed, as data that needs no unpickling to be shown.
+
+    ``kind`` is the name of an error class of :mod:`lbnet.errors`, or ``"exception"`` when the task
+    itself raised; ``data`` then holds the pickled exception, empty if it could not travel.
+    """
+
+    kind: str
+    message: str
+    traceback: str
+    where: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Tasks ``[lo, hi)`` that a group of results stands for.
+
+    ``children`` are the batches that its single task spawned, in the run ``run``; a task that
+    spawned nothing has ``run == ROOT`` and may share its member with its neighbours.
+    """
+
+    origin: RunId
+    lo: int
+    hi: int
+    root: int
+    parent_origin: RunId
+    parent_index: int
+    run: RunId
+    children: tuple[Batch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Finished tasks that travel together: either one value each, or one combined value for all.
+
+    ``kind`` is one of ``VALUES`` (``data`` holds a value for each index of the only member),
+    ``COMBINED`` (``data`` holds one value: all members are committed together or not at all),
+    ``SILENT`` (spawned tasks that returned nothing) and ``FAILED`` (the only member is one task).
+    """
+
+    kind: int
+    data: bytes
+    members: tuple[Member, ...]
+    seconds: float
+    failure: Failure | None
+
+
+VALUES, COMBINED, SILENT, FAILED = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What the submitter asked for. ``reduce`` is the hash of the combining function, or empty."""
+
+    name: str = ""
+    placement: str = ""
+    strategy: str = ""
+    reduce: bytes = b""
+    retries: int = 0
+    task_timeout_s: float = 0.0
+    crash_limit: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a peer listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """One worker's share of a job."""
+
+    name: str
+    slots: int
+    tasks: int
+    busy_s: float
+    batches_sent: int
+    batches_received: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """The balance of one job, in the terms of Kumar, Grama and Vempaty (1994).
+
+    ``slots`` is p, ``makespan_s`` T_p, ``busy_s`` T_1 as the slots measured it (seconds spent in
+    the user's functions).
+    """
+
+    job: JobId
+    name: str
+    state: str
+    strategy: str
+    placement: str
+    submitted: int
+    spawned: int
+    done: int
+    failed: int
+    cancelled: int
+    outstanding: int
+    duplicates: int
+    orphans: int
+    requeued: int
+    slots: int
+    makespan_s: float
+    busy_s: float
+    workers: tuple[WorkerReport, ...]
+
+    @property
+    def overhead_s(self) -> float:
+        """P * T_p - T_1: slot seconds that were not spent in the user's functions."""
+        return self.slots * self.makespan_s - self.busy_s
+
+    @property
+    def speedup(self) -> float:
+        """T_1 / T_p."""
+        return self.busy_s / self.makespan_s if self.makespan_s > 0 else 0.0
+
+    @property
+    def efficiency(self) -> float:
+        """Speedup over the number of slots."""
+        return self.speedup / self.slots if self.slots else 0.0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every task that ever existed is accounted for, once."""
+        return self.submitted + self.spawned == self.done + self.failed + self.cancelled + self.outstanding
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker as the controller sees it now."""
+
+    id: PeerId
+    name: str
+    host: str
+    pid: int
+    address: str
+    slots: int
+    state: str
+    surplus_s: float
+    tasks_done: int
+    busy_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """The whole cluster as the controller sees it now."""
+
+    version: str
+    address: str
+    strategy: str
+    placement: str
+    uptime_s: float
+    clients: int
+    workers: tuple[WorkerStatus, ...]
+    jobs: tuple[JobReport, ...]
