@@ -13,8 +13,8 @@ GREETING_BYTES_MAX = 64 << 10
 LIST_ITEMS_MAX = 1 << 20
 """Elements of any array in a frame: far above what we send, far below what could hurt."""
 
-TEXT_BYTES_MAX = 1 << 20
-"""Names, sentences and tracebacks."""
+TEXT_CHARS_MAX = 64 << 20
+"""The longest text is an ANSWER about ``REPORTS_KEPT`` jobs, with every worker of each."""
 
 # --- time -----------------------------------------------------------------------------------------
 
@@ -146,3 +146,15 @@ SLOTS_MAX = 4_096
 
 PEERS_MAX = 1 << 19
 """Joins of one controller's life: an id must fit the upper bits of a run."""
+
+SUBMIT_TASKS_MAX = 100_000
+"""Calls of ``submit`` that share a job: what its ledger and report remember is then let go."""
+
+SUBMIT_FUNCTIONS_MAX = 256
+"""Different functions in such a job: each is kept by every role until the job ends."""
+
+CLUSTER_START_TIMEOUT_S = 30.0
+"""What the processes of an embedded cluster get to start, on a machine that is busy."""
+
+WORKERS_HINT_S = 10.0
+"""A client that waits so long for its first result looks whether there is any worker at all, and says so if not."""

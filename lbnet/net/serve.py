@@ -11,11 +11,13 @@ import sys
 
 from lbnet.errors import LbnetError
 from lbnet.net.run import run_controller, run_worker
+from lbnet.pool.environment import adopt_path
 from lbnet.types import Address
 
 
 def main() -> int:
     """Run the role that the only argument describes. Returns the exit code."""
+    adopt_path()
     config = json.loads(sys.argv[1])
     try:
         if config["role"] == "controller":

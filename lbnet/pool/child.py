@@ -16,19 +16,18 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from lbnet import limits, work
 from lbnet.pool import wire
 from lbnet.pool.claims import Claims
+from lbnet.pool.environment import adopt_path
 from lbnet.pool.helper import Helper
 from lbnet.pool.outbox import Outbox
 from lbnet.pool.runner import Runner
 from lbnet.protocol.framing import FrameReader, frame
 
 _RECEIVE_BYTES = 1 << 18
-PATH_VARIABLE = "LBNET_SLOT_PATH"
-"""The environment variable with the worker's ``sys.path``, so that what it can import, its slots can, too."""
 
 
 def serve(link: socket.socket, claims: Claims) -> None:
@@ -39,6 +38,8 @@ def serve(link: socket.socket, claims: Claims) -> None:
             link.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             _leave()
+        except OSError as error:
+            _leave(f"a task has closed the pipe of its slot: {error}")
 
     where = f"host {socket.gethostname()}, pid {os.getpid()}"
     outbox = Outbox(send, time.perf_counter, where)
@@ -46,6 +47,7 @@ def serve(link: socket.socket, claims: Claims) -> None:
     runner = Runner(outbox, claims, helper, where)
     helper.start(runner.spawner)
     work.install_context(claims.flag(), runner.spawner.spawn)
+    os.register_at_fork(after_in_child=lambda: _no_slot(link, runner))
     send(frame(wire.CODEC.encode(wire.Ready(os.getpid()))))
     frames = FrameReader()
     while True:
@@ -67,17 +69,20 @@ def _receive(link: socket.socket, frames: FrameReader) -> Any:
             data = link.recv(_RECEIVE_BYTES)
         except ConnectionResetError:
             data = b""
+        except OSError as error:
+            _leave(f"a task has closed the pipe of its slot: {error}")
         if not data:
             _leave()
         frames.feed(data)
 
 
-def _leave() -> None:
+def _leave(complaint: str = "") -> NoReturn:
     """End at once: nobody is left to take results, and a running task must not go on without its worker."""
     with contextlib.suppress(Exception):
         sys.stdout.flush()
+        sys.stderr.write(f"lbnet: {complaint}\n" if complaint else "")
         sys.stderr.flush()
-    os._exit(0)
+    os._exit(1 if complaint else 0)
 
 
 def _watch(link: socket.socket) -> None:
@@ -93,8 +98,10 @@ def _ignore(signum: int, frame: FrameType | None) -> None:
     """Ctrl-C and service managers signal whole groups of processes: the worker decides when a slot ends."""
 
 
-def _no_slot() -> None:
+def _no_slot(link: socket.socket, runner: Runner) -> None:
     """What a task forks is no slot: it must not use the pipe, and :mod:`multiprocessing` ends it by SIGTERM."""
+    link.close()
+    runner.disown()
     work.remove_context()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -104,14 +111,11 @@ def _settle_in() -> None:
     """Make the process what user code expects of an interpreter."""
     signal.signal(signal.SIGINT, _ignore)
     signal.signal(signal.SIGTERM, _ignore)
-    os.register_at_fork(after_in_child=_no_slot)
     with contextlib.suppress(Exception):
         faulthandler.enable()  # a segmentation fault says where, in the worker's log
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)  # a slot is ended without notice: prints must not be lost
-    for entry in os.environ.pop(PATH_VARIABLE, "").split(os.pathsep):
-        if entry and entry not in sys.path:
-            sys.path.append(entry)
+    adopt_path()
 
 
 def main() -> None:

@@ -58,7 +58,11 @@ class Claims:
 
     def __init__(self, fd: int | None = None) -> None:
         self.fd = _anonymous_file() if fd is None else fd
-        self._map = mmap.mmap(self.fd, _BYTES)
+        try:
+            self._map = mmap.mmap(self.fd, _BYTES)
+        except OSError:
+            self.close_file()
+            raise
         view = memoryview(self._map)
         self._words = view.cast("q")
         self._reals = view.cast("d")

@@ -27,15 +27,16 @@ class Hand:
     def drop_rest(self) -> int | None:
         """Drop the tasks that were not started; the index after the last that was or will be.
 
-        None when there is nothing to drop, or the loop ended meanwhile.
+        The first task is never dropped: who made the hand counts on one at least. None when there is
+        nothing to drop, or the loop ended meanwhile.
         """
         started = self._started()
-        if started is None or started >= len(self._entries):
+        if started is None or max(started, 1) >= len(self._entries):
             return None
-        del self._entries[started:]
+        del self._entries[max(started, 1) :]
         # The loop may have taken one more in between; now it can take none.
         started = self._started()
-        return None if started is None else self.lo + started
+        return None if started is None else self.lo + max(started, 1)
 
     def _started(self) -> int | None:
         """How many tasks the loop has taken; None when it is over. ``__reduce__`` of an iterator tells its position."""

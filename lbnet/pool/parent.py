@@ -19,7 +19,8 @@ from lbnet.core.effects import Effect
 from lbnet.core.events import Event
 from lbnet.pool import wire
 from lbnet.pool.cores import thread_variables
-from lbnet.pool.process import SlotProcess, slot_environment
+from lbnet.pool.environment import child_environment
+from lbnet.pool.process import SlotProcess
 from lbnet.types import SlotId
 
 SlotEffect = (
@@ -36,6 +37,15 @@ class _Ticket:
     upto: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Overdue:
+    """The task for which a process was ended, and for how long it had run."""
+
+    ticket: int
+    index: int
+    description: str
+
+
 @dataclass(slots=True)
 class _Slot:
     """A place for a process. ``process`` is None between a death and the next start."""
@@ -43,7 +53,7 @@ class _Slot:
     id: SlotId
     process: SlotProcess | None = None
     ready: bool = False
-    overdue: str = ""
+    overdue: _Overdue | None = None
     failed_starts: int = 0
     tickets: dict[int, _Ticket] = field(default_factory=dict)
 
@@ -215,9 +225,9 @@ class Pool:
 
     def _start_slot(self, slot: _Slot) -> None:
         self._timers.pop(slot.id, None)
-        environment = slot_environment(thread_variables(len(self._slots), dict(os.environ)))
+        environment = child_environment(thread_variables(len(self._slots), dict(os.environ)))
         slot.ready = False
-        slot.overdue = ""
+        slot.overdue = None
         try:
             slot.process = SlotProcess(environment, self._hungry, self._on_message, self._on_exit)
         except OSError as error:
@@ -233,8 +243,13 @@ class Pool:
     def _died(self, slot: _Slot, how: str) -> None:
         starting = not slot.ready
         number, index, _ = slot.running()
-        description = f"{slot.overdue}{how}"
-        timed_out = bool(slot.overdue)
+        overdue, timed_out = slot.overdue, False
+        if overdue is not None:
+            timed_out = (number, index) == (overdue.ticket, overdue.index)
+            if timed_out:
+                how = f"{overdue.description}{how}"
+            else:  # it came to its end just before the end of its process: another task was hit, which nobody may blame
+                number = index = -1
         slot.process = None
         slot.tickets.clear()
         delay_s = 0.0
@@ -243,7 +258,7 @@ class Pool:
             slot.failed_starts = min(slot.failed_starts + 1, 32)
         assert self._loop is not None
         self._timers[slot.id] = self._loop.call_later(delay_s, self._start_slot, slot)
-        self._emit(events.SlotDied(slot.id, number, index, timed_out, starting, description))
+        self._emit(events.SlotDied(slot.id, number, index, timed_out, starting, how))
 
     # --- deadlines -------------------------------------------------------------------------------------
 
@@ -257,10 +272,11 @@ class Pool:
             if not timeouts or slot.process is None:
                 continue
             shortest_s = min([*timeouts, shortest_s or timeouts[0]])
-            number, _, started = slot.running()
+            number, index, started = slot.running()
             timeout_s = slot.tickets[number].timeout_s if number >= 0 else 0.0
-            if 0 < timeout_s < now - started and not slot.overdue:
-                slot.overdue = f"ran {now - started:.3g} s, longer than its limit of {timeout_s:g} s: "
+            if 0 < timeout_s < now - started and slot.overdue is None:
+                ran = f"ran {now - started:.3g} s, longer than its limit of {timeout_s:g} s: "
+                slot.overdue = _Overdue(number, index, ran)
                 slot.process.kill()
         if shortest_s:
             assert self._loop is not None

@@ -15,17 +15,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import lbnet.errors
 from lbnet import limits
 from lbnet.errors import LbnetError
 from lbnet.pool import wire
 from lbnet.pool.claims import Claims
 from lbnet.protocol.framing import FrameReader, frame
 
-_PATH_VARIABLE = "LBNET_SLOT_PATH"
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _RECEIVE_BYTES = 1 << 18
 
@@ -65,41 +62,42 @@ class SlotProcess(asyncio.Protocol):
         self._unlinked = asyncio.Event()
         self.claims = Claims()
         self.claims.set_hungry(hungry)
-        try:
-            self._process, link = self._start(environment)
-        except BaseException:
-            self.claims.close()
-            raise
-        # Reads what is left when the process is gone and its transport, too: a failed write closes a
-        # transport at once, with unread results in the pipe.
-        self._rest = link.dup()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.claims.close)
+            link = self._start(environment, undo)
+            undo.pop_all()
         self._connecting = self._loop.create_task(self._connect(link))
-        self._waiter = threading.Thread(target=self._wait, name=f"lbnet-wait-{self.pid}", daemon=True)
-        self._waiter.start()
 
-    def _start(self, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    def _start(self, environment: dict[str, str], undo: contextlib.ExitStack) -> socket.socket:
         ours, theirs = socket.socketpair()
-        try:
+        undo.callback(ours.close)
+        with theirs:
+            # Reads what is left when the process is gone and its transport, too: a failed write closes a
+            # transport at once, with unread results in the pipe.
+            self._rest = ours.dup()
+            undo.callback(self._rest.close)
             # The peak that the system reports for a new process starts with that of the process it came from.
             self._rss_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             for end in (ours, theirs):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.SLOT_SOCKET_BYTES)
             ours.setblocking(False)
             command = [sys.executable, "-m", "lbnet.pool.child", str(theirs.fileno()), str(self.claims.fd)]
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 command,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), self.claims.fd),
                 env=environment,
                 start_new_session=True,
             )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
+        undo.callback(self._process.wait)
+        undo.callback(self._process.kill)
         self.claims.close_file()
-        return process, ours
+        self._waiter = threading.Thread(target=self._wait, name=f"lbnet-wait-{self.pid}", daemon=True)
+        try:
+            self._waiter.start()
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
+        return ours
 
     async def _connect(self, link: socket.socket) -> None:
         try:
@@ -130,10 +128,9 @@ class SlotProcess(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The event loop has taken the socket."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has the methods and not the class
         if self._over:
-            transport.abort()
+            self._transport.abort()
         self._flush()
 
     def data_received(self, data: bytes) -> None:
@@ -229,18 +226,3 @@ def _how(code: int) -> str:
         name = "a signal"
     hint = "; the system does that when memory runs out" if -code == signal.SIGKILL else ""
     return f"killed by {name} (signal {-code}{hint})"
-
-
-def slot_environment(additions: dict[str, str]) -> dict[str, str]:
-    """The environment of a slot process: the worker's, with ``additions``, and with a way to find modules.
-
-    ``sys.path`` of the worker is handed on. ``lbnet`` itself must be found before that, so the folder it
-    is in ends ``PYTHONPATH`` unless it is an installed package.
-    """
-    environment = {**os.environ, **additions, _PATH_VARIABLE: os.pathsep.join(entry for entry in sys.path if entry)}
-    home = str(Path(lbnet.errors.__file__).parent.parent)
-    if Path(home).name not in {"site-packages", "dist-packages"}:
-        known = environment.get("PYTHONPATH", "")
-        if home not in known.split(os.pathsep):
-            environment["PYTHONPATH"] = f"{known}{os.pathsep}{home}" if known else home
-    return environment

@@ -7,13 +7,16 @@ What a finished task leaves is one *entry*: a plain value or a :class:`~lbnet.pi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from lbnet import pickling
+from lbnet import limits, pickling
 from lbnet.errors import ResultSerializeError
 from lbnet.types import COMBINED, FAILED, ROOT, SILENT, VALUES, Batch, Failure, Group, Member, RunId
+
+_SHORT = frozenset({int, float, bool, type(None)})
 
 FOLDED = object()
 """The entry of a task whose value is part of its ticket's combined value."""
@@ -47,11 +50,11 @@ class Combined:
         where: host and process, for failures.
     """
 
-    __slots__ = ("_batch", "_members", "_value", "_where", "seconds")
+    __slots__ = ("_batch", "_members", "_value", "seconds", "where")
 
     def __init__(self, batch: Batch, where: str) -> None:
         self._batch = batch
-        self._where = where
+        self.where = where
         self._value: Any = None
         self._members: list[list[int]] = []
         self.seconds = 0.0
@@ -69,18 +72,18 @@ class Combined:
         try:
             self._value = value if first else reduce(self._value, value)
         except BaseException as error:  # noqa: BLE001 - it is the user's code
-            return self._fail(pickling.dump_exception(error, self._where))
+            return self._fail(pickling.dump_exception(error, self.where))
         return []
 
     def take(self) -> list[Group]:
         """The groups to send for all that was added, which is nothing, one, or failures; it is empty afterwards."""
         if not self._members:
             return []
-        dumped = pickling.dump_values([self._value])
-        if dumped.bad:
-            return self._fail(Failure("ResultSerializeError", str(dumped.bad[0][1]), "", self._where, b""))
+        data = _one(self._value, self.where)
+        if type(data) is Failed:
+            return self._fail(data.failure)
         members = tuple(_member(self._batch, lo, hi) for lo, hi in self._members)
-        group = Group(COMBINED, dumped.data, members, self.seconds, None)
+        group = Group(COMBINED, data, members, self.seconds, None)
         self._clear()
         return [group]
 
@@ -107,7 +110,7 @@ def groups_of(batch: Batch, first: int, entries: Sequence[Any], seconds: float, 
     for special, run in groupby(entries, _special):
         part = list(run)
         if not special:
-            groups.append(_ordinary(batch, index, part, share * len(part)))
+            groups += _ordinary(batch, index, part, share, combined.where)
         else:
             for offset, entry in enumerate(part):
                 if entry is FOLDED:
@@ -115,7 +118,7 @@ def groups_of(batch: Batch, first: int, entries: Sequence[Any], seconds: float, 
                 elif type(entry) is Failed:
                     groups.append(_failed(batch, index + offset, entry.failure, share))
                 else:
-                    groups.append(_parent(batch, index + offset, entry, share))
+                    groups.append(_parent(batch, index + offset, entry, share, combined.where))
         index += len(part)
     return groups
 
@@ -124,21 +127,57 @@ def _special(entry: Any) -> bool:
     return entry is FOLDED or type(entry) is Failed or type(entry) is Parent
 
 
-def _ordinary(batch: Batch, index: int, entries: list[Any], seconds: float) -> Group:
-    members = (_member(batch, index, index + len(entries)),)
+def _ordinary(batch: Batch, index: int, entries: list[Any], share: float, where: str) -> list[Group]:
     if batch.origin != ROOT:
-        return Group(SILENT, b"", members, seconds, None)
-    return Group(VALUES, _data(entries), members, seconds, None)
+        return [Group(SILENT, b"", (_member(batch, index, index + len(entries)),), share * len(entries), None)]
+    groups = []
+    for part in _portions(entries):
+        end = index + len(part)
+        data = _one(part[0], where) if len(part) == 1 else pickling.dump_values(part).data
+        if type(data) is Failed:
+            groups.append(_failed(batch, index, data.failure, share))
+        else:
+            groups.append(Group(VALUES, data, (_member(batch, index, end),), share * len(part), None))
+        index = end
+    return groups
 
 
-def _parent(batch: Batch, index: int, entry: Parent, seconds: float) -> Group:
-    data = b"" if entry.kind == SILENT else _data([entry.value])
-    return Group(entry.kind, data, (_member(batch, index, index + 1, entry.run),), seconds, None)
+def _portions(entries: list[Any]) -> Iterator[list[Any]]:
+    """Cut entries so that no portion is much longer than ``limits.LINK_BUFFER_HIGH_BYTES``, except for a single one."""
+    if _SHORT.issuperset(map(type, entries)):
+        yield entries
+        return
+    begin = size = 0
+    for position, entry in enumerate(entries):
+        entry_size = _size_bytes(entry)
+        if size + entry_size > limits.LINK_BUFFER_HIGH_BYTES and position > begin:
+            yield entries[begin:position]
+            begin, size = position, 0
+        size += entry_size
+    yield entries[begin:]
 
 
-def _data(values: list[Any]) -> bytes:
-    dumped = pickling.dump_values(values)
-    assert not dumped.bad, "entries are plain or pickled already"
+def _size_bytes(entry: Any) -> int:
+    if type(entry) is pickling.Pickled:
+        return len(entry.data)
+    return sum(map(sys.getsizeof, entry)) if type(entry) is tuple else sys.getsizeof(entry)
+
+
+def _parent(batch: Batch, index: int, entry: Parent, share: float, where: str) -> Group:
+    data = b"" if entry.kind == SILENT else _one(entry.value, where)
+    if type(data) is Failed:
+        return _failed(batch, index, data.failure, share)
+    return Group(entry.kind, data, (_member(batch, index, index + 1, entry.run),), share, None)
+
+
+def _one(value: Any, where: str) -> Any:
+    """The data of a group of one value, or :class:`Failed` if there can be none."""
+    entry = value if type(value) is pickling.Pickled else frozen(value, where)
+    if type(entry) is Failed:
+        return entry
+    dumped = pickling.dump_values([entry])
+    if dumped.bad:
+        return Failed(Failure("ResultSerializeError", str(dumped.bad[0][1]), "", where, b""))
     return dumped.data
 
 
@@ -156,6 +195,9 @@ def frozen(value: Any, where: str) -> Any:
     try:
         return pickling.freeze(value, "a result", ResultSerializeError)
     except ResultSerializeError as error:
-        cause = error.__cause__
-        traceback = pickling.format_traceback(cause) if cause is not None else ""
-        return Failed(Failure("ResultSerializeError", str(error), traceback, where, b""))
+        text, cause = str(error), error.__cause__
+    except KeyboardInterrupt as error:
+        # No Ctrl-C reaches a slot: the value's own methods raised it.
+        text, cause = f"a result of type {type(value).__name__} cannot be pickled: KeyboardInterrupt", error
+    traceback = pickling.format_traceback(cause) if cause is not None else ""
+    return Failed(Failure("ResultSerializeError", text, traceback, where, b""))

@@ -6,6 +6,7 @@ sockets, messages other than RUN, or the worker.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ class Runner:
         self._functions.pop(job, None)
         self.spawner.forget(job)
 
+    def disown(self) -> None:
+        """This process is a copy that a task has forked: it ends where its copy of the task does, as a script would."""
+        self.spawner.marks.append(ROOT)  # so that no value passes without _append
+        self._append = _end_copy  # type: ignore[assignment, method-assign]
+
     def run(self, run: wire.Run) -> None:
         """Run the tasks of a ticket that are not taken back; all messages about it have left at the end."""
         batch, entry = run.batch, run.entry
@@ -97,8 +103,9 @@ class Runner:
         with outbox.lock:
             self.spawner.end()
             self._helper.watch(None, 0, 0.0)
-        current[0] = -1
+        # Combined values are pickled here, which is the user's code, too: the last task is still there to blame.
         outbox.end(begin)
+        current[0] = -1
 
     def _run_group(self, tasks: _Tasks, hand: Hand) -> int:
         """The hot loop. Returns the index after the last task that ran."""
@@ -212,6 +219,10 @@ class _Tasks:
         self.call = call
         self.reduce = reduce
         self.plain = pickling.SCALARS if run.batch.origin == ROOT else _NOTHING
+
+
+def _end_copy(*_: Any) -> NoReturn:
+    raise sys.exception() or SystemExit(0)
 
 
 def _raiser(refusal: Refused) -> Callable[..., NoReturn]:

@@ -6,6 +6,7 @@ hungry, soon after its first task was spawned, and before the result of its pare
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,8 @@ from lbnet.errors import ItemSerializeError, UsageError
 from lbnet.pool import wire
 from lbnet.pool.outbox import Outbox
 from lbnet.types import ROOT, Batch, JobId, Payload, RunId
+
+_ITEM_BYTES_MAX = limits.FRAME_BYTES_MAX - (1 << 20)
 
 
 class Spawner:
@@ -100,6 +103,11 @@ class Spawner:
         if not callable(fn):
             raise UsageError(f"spawn() needs a function, not a {type(fn).__name__}")
         item = pickling.freeze(args, "the arguments of a spawned call", ItemSerializeError)
+        size = len(item.data) if type(item) is pickling.Pickled else sum(map(sys.getsizeof, item))
+        if size > _ITEM_BYTES_MAX:
+            raise ItemSerializeError(
+                f"the arguments of a spawned call are {size:,} bytes; the limit is {_ITEM_BYTES_MAX:,}"
+            )
         with self._outbox.lock:
             run, current = self._run, self._current
             if not self._open or run is None or current is None:
@@ -111,8 +119,7 @@ class Spawner:
                 self.marks.append(RunId(run.first_run + current[0] - run.batch.lo))
             self._function = digest
             self._items.append(item)
-            if type(item) is pickling.Pickled:
-                self._bytes += len(item.data)
+            self._bytes += size
             full = len(self._items) >= limits.SPAWN_BUFFER_TASKS or self._bytes >= limits.PAYLOAD_BYTES_SOFT
             if full or self._flag[0] or (self.due is not None and self._clock() >= self.due):
                 self.pack()

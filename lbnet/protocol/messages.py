@@ -90,7 +90,7 @@ class CloseJob:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Client → controller: drop items ``[lo, hi)`` that have not started. CANCELLED follows for those that were dropped."""
+    """Client → controller: drop items ``[lo, hi)`` that have not started. CANCELLED follows for those that it drops."""
 
     job: JobId
     lo: int
@@ -157,6 +157,14 @@ class JobDone:
     """Controller → client: the ledger of the job is empty and its input closed."""
 
     job: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class JobRefused:
+    """Controller → client, in answer to OPEN_JOB: the job cannot be run; nothing follows."""
+
+    job: JobId
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +307,7 @@ Message = (
     | OpenJob | Function | Submit | CloseJob | Cancel | Cancelled
     | Values | Partial | Failed | Settled | JobDone | JobEnded | Ask | Answer
     | NonIdle | Idle | Match | Hungry | SendWork | Ack | Relay | NoWork | Result
-    | AskInventory | Inventory | Goodbye
+    | AskInventory | Inventory | Goodbye | JobRefused
 )  # fmt: skip
 
 KINDS: tuple[type[Message], ...] = (
@@ -307,7 +315,7 @@ KINDS: tuple[type[Message], ...] = (
     OpenJob, Function, Submit, CloseJob, Cancel, Cancelled,
     Values, Partial, Failed, Settled, JobDone, JobEnded, Ask, Answer,
     NonIdle, Idle, Match, Hungry, SendWork, Ack, Relay, NoWork, Result,
-    AskInventory, Inventory, Goodbye,
+    AskInventory, Inventory, Goodbye, JobRefused,
 )  # fmt: skip
 """The kind of a message on the wire is its place here: new ones are added at the end."""
 
@@ -316,7 +324,9 @@ KINDS: tuple[type[Message], ...] = (
 SAID_BY: dict[str, frozenset[type[Message]]] = {
     "client": frozenset({OpenJob, Function, Submit, CloseJob, Cancel, Ask, Goodbye}),
     "worker": frozenset({Function, NonIdle, Idle, Relay, Ack, NoWork, Result, Inventory, Goodbye}),
-    "controller-to-client": frozenset({Cancelled, Values, Partial, Failed, Settled, JobDone, Answer, Goodbye}),
+    "controller-to-client": frozenset(
+        {Cancelled, Values, Partial, Failed, Settled, JobDone, JobRefused, Answer, Goodbye}
+    ),
     "controller-to-worker": frozenset(
         {OpenJob, Function, JobEnded, Match, Hungry, SendWork, Ack, NoWork, AskInventory, Goodbye}
     ),

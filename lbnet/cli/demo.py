@@ -1,0 +1,82 @@
+"""``lbnet demo``: a badly unbalanced tree on a real cluster of this machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from lbnet import limits
+from lbnet.cli import options
+from lbnet.errors import UsageError
+from lbnet.types import JobReport
+from lbnet.workloads.uts_trees import NAMED_TREES, TreeCounts
+
+
+@click.command("demo", short_help="Watch a cluster of this machine count an unbalanced tree.")
+@click.option("--tree", default="T1", show_default=True, help=f"One of {', '.join(NAMED_TREES)}.")
+@click.option(
+    "--workers", type=click.IntRange(1, limits.SLOTS_MAX), default=2, show_default=True, help="Of one slot each."
+)
+@options.as_json
+@click.pass_context
+def command(ctx: click.Context, tree: str, workers: int, as_json: bool) -> None:
+    """Count the nodes of an unbalanced tree on a controller and workers of this machine, over TCP.
+
+    All work starts as one task on the first worker. Nobody can tell how large a branch is: workers that have
+    nothing to do are given parts of what the others hold. The tree is generated from SHA-1 hashes (UTS, Olivier
+    et al. 2006), every node's hash is computed, and the published count must come out.
+    """
+    from lbnet.cli import show
+    from lbnet.client.local_cluster import LocalCluster
+    from lbnet.work import run_unit
+    from lbnet.workloads import uts
+
+    named = NAMED_TREES.get(tree)
+    if named is None:
+        raise UsageError(f"there is no tree {tree!r}; there are: {', '.join(NAMED_TREES)}")
+    with LocalCluster(workers=workers, slots=1, placement="first") as cluster, cluster.client() as client:
+        client.wait_for_workers(workers)
+        if not as_json:
+            click.echo(f"controller at {cluster.address}, {workers} workers of one slot, processes {cluster.pids}")
+            click.echo(f"tree {tree}: {named.parameters}")
+        results = client.with_options(name=f"UTS {tree}").map(
+            run_unit, [uts.root(named.parameters)], reduce=uts.combine
+        )
+        (found,) = results
+        report = client.report(results)
+    right = named.expected is None or found == named.expected
+    if as_json:
+        click.echo(json.dumps(_facts(tree, found, named.expected, report, right), indent=2))
+    else:
+        expected = "unknown" if named.expected is None else _counts(named.expected)
+        click.echo(f"expected  {expected}")
+        click.echo(f"found     {_counts(found)}{'' if right else '   WRONG'}")
+        out = show.console()
+        out.print(show.balance(report))
+        click.echo(show.figures(report))
+        moved = sum(worker.batches_received for worker in report.workers)
+        click.echo(
+            f"{moved} batches moved between workers; {found.nodes / report.makespan_s:,.0f} nodes/s, every hash computed"
+        )
+    ctx.exit(0 if right else 1)
+
+
+def _counts(counts: TreeCounts) -> str:
+    return f"{counts.nodes:,} nodes, {counts.leaves:,} leaves, depth {counts.depth:,}"
+
+
+def _facts(tree: str, found: TreeCounts, expected: TreeCounts | None, report: JobReport, right: bool) -> dict[str, Any]:
+    from lbnet.client.reports import job_facts
+
+    return {
+        "tree": tree,
+        "expected": None if expected is None else asdict(expected),
+        "found": asdict(found),
+        "right": right,
+        "nodes_per_s": found.nodes / report.makespan_s,
+        "batches_moved": sum(worker.batches_received for worker in report.workers),
+        "report": job_facts(report),
+    }

@@ -1,0 +1,44 @@
+"""``lbnet worker``: the processes that compute."""
+
+from __future__ import annotations
+
+import click
+
+from lbnet import limits
+from lbnet.address import DEFAULT_HOST, DEFAULT_PORT
+from lbnet.cli import options
+from lbnet.strategies import registry
+from lbnet.types import Address
+
+
+@click.command("worker", short_help="Start a worker: it joins a controller and computes.")
+@options.connect("The controller.", default=f"{DEFAULT_HOST}:{DEFAULT_PORT}", show_default=True)
+@click.option(
+    "--slots",
+    type=click.IntRange(1, limits.SLOTS_MAX),
+    help="Compute processes.  [default: the cores that this process may use]",
+)
+@click.option("--name", default="", help="Its name in status and reports.  [default: worker-N]")
+@click.option(
+    "--strategy",
+    type=click.Choice(registry.names()),
+    default=registry.DEFAULT,
+    show_default=True,
+    help="As the controller's.",
+)
+def command(connect: Address, slots: int | None, name: str, strategy: str) -> None:
+    r"""Start a worker, and run it until Ctrl-C, SIGTERM, or the end of its controller.
+
+    Each of its slots is a process that runs one task at a time. Libraries such as OpenBLAS get the slot's share of the
+    cores, unless OMP_NUM_THREADS and the like say otherwise. Other workers connect to it to hand over work.
+
+    \b
+        lbnet worker --connect 10.0.0.5:7077
+        lbnet worker --connect 10.0.0.5:7077 --slots 4 --name big-iron
+    """
+    from lbnet.net.run import run_worker
+
+    def on_ready(name: str, peer: int) -> None:
+        click.echo(f"worker {name} (number {peer}) has joined {connect}; Ctrl-C ends it")
+
+    run_worker(connect=connect, slots=slots, name=name, strategy=strategy, on_ready=on_ready)

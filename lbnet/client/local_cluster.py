@@ -1,0 +1,169 @@
+"""A cluster on this machine: real processes that talk over TCP, and end with the one that started them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import weakref
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from lbnet import limits
+from lbnet.address import DEFAULT_HOST
+from lbnet.client.options import PLACEMENTS
+from lbnet.errors import ConnectError, UsageError
+from lbnet.pool.cores import cores_available
+from lbnet.pool.environment import child_environment
+from lbnet.strategies import registry
+from lbnet.types import Address
+
+if TYPE_CHECKING:
+    from lbnet.client.client import Client
+
+
+class LocalCluster:
+    """A controller and workers on this machine. It starts at once, and is a context manager.
+
+    Args:
+        workers: worker processes.
+        slots: compute processes of each worker; the cores that this process may use, shared among the workers, if None.
+        placement: where the initial work of a job goes, ``"spread"`` or ``"first"``.
+        strategy: name of the load-balancing strategy.
+
+    Raises:
+        UsageError: a number below 1, or a name that does not exist.
+
+    Example::
+
+        with lbnet.LocalCluster(workers=2, slots=1) as cluster, cluster.client() as client:
+            print(sum(client.map(abs, range(-5, 5))))
+    """
+
+    def __init__(
+        self,
+        workers: int = 1,
+        slots: int | None = None,
+        *,
+        placement: str = "spread",
+        strategy: str = registry.DEFAULT,
+    ) -> None:
+        if workers < 1 or (slots is not None and not 1 <= slots <= limits.SLOTS_MAX):
+            raise UsageError(
+                f"a cluster has 1 or more workers with 1 to {limits.SLOTS_MAX} slots, not {workers} with {slots}"
+            )
+        if placement not in PLACEMENTS:
+            raise UsageError(f"placement must be one of {', '.join(PLACEMENTS)}; it is {placement!r}")
+        registry.load(strategy)
+        each = slots or max(1, cores_available() // workers)
+        self.workers = workers
+        self.slots = each
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._finalizer = weakref.finalize(self, _end, self._processes)
+        # The controller gets a socket that listens already, so that nobody has to wait until it does.
+        with socket.create_server((DEFAULT_HOST, 0)) as listening:
+            self.where = Address(*listening.getsockname()[:2])
+            self._start(
+                {
+                    "role": "controller",
+                    "fd": listening.fileno(),
+                    "placement": placement,
+                    "strategy": strategy,
+                    "no_workers_timeout_s": limits.NO_WORKERS_TIMEOUT_S,
+                },
+                (listening.fileno(),),
+            )
+        for number in range(workers):
+            self._start(
+                {
+                    "role": "worker",
+                    "host": self.where.host,
+                    "port": self.where.port,
+                    "slots": each,
+                    "name": f"local-{number}",
+                    "strategy": strategy,
+                }
+            )
+
+    @property
+    def address(self) -> str:
+        """``HOST:PORT`` of the controller."""
+        return str(self.where)
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids: the controller's first, then the workers'."""
+        return [process.pid for process in self._processes]
+
+    def client(self) -> Client:
+        """A client of this cluster.
+
+        Raises:
+            ConnectError: the controller has died; the sentence says how.
+        """
+        from lbnet.client.client import Client
+
+        try:
+            return Client(self.where, timeout_s=limits.CLUSTER_START_TIMEOUT_S)
+        except ConnectError as error:
+            code = self._processes[0].poll() if self._processes else None
+            if code is None:
+                raise
+            raise ConnectError(
+                f"the controller of the local cluster ended with code {code}; its output says why"
+            ) from error
+
+    def close(self) -> None:
+        """End all processes."""
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self, config: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
+        self._processes.append(
+            subprocess.Popen(  # noqa: S603 - our own interpreter
+                [sys.executable, "-m", "lbnet.net.serve", json.dumps(config)],
+                # They end when this pipe does, also when this process is killed.
+                stdin=subprocess.PIPE,
+                # What tasks print must not mix with what this program prints for other programs.
+                stdout=_standard_error(),
+                stderr=_standard_error(),
+                pass_fds=descriptors,
+                env=child_environment({}),
+                # Ctrl-C goes to this process alone, which then ends the others.
+                start_new_session=True,
+            )
+        )
+
+
+def _standard_error() -> int:
+    """The descriptor of standard error, wherever :data:`sys.stderr` leads now."""
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return 2
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Close the pipes, wait for the processes, and kill what does not end."""
+    for process in processes:
+        if process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+    for process in reversed(processes):
+        try:
+            process.wait(2 * limits.STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    processes.clear()

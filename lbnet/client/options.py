@@ -1,0 +1,82 @@
+"""What a user may ask of a job, checked where it is asked. It must not know how jobs run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from lbnet import limits
+from lbnet.errors import UsageError
+from lbnet.types import JobOptions
+
+PLACEMENTS = ("spread", "first")
+"""``spread``: by free slots. ``first``: all initial work to the first worker, the classical experiment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of :meth:`lbnet.Client.with_options`.
+
+    Attributes:
+        name: of the jobs, in status and reports; the function's name if empty.
+        placement: where initial work goes, one of :data:`PLACEMENTS`; the controller's own choice if empty.
+        strategy: the load-balancing strategy; the controller's own choice if empty.
+        retries: how often a task that raised, or was over its time, is tried again.
+        task_timeout_s: seconds that one task may take before its process is ended; 0 for no limit.
+        crash_limit: a task that has killed its process so often fails.
+
+    Raises:
+        UsageError: a value is impossible.
+    """
+
+    name: str = ""
+    placement: str = ""
+    strategy: str = ""
+    retries: int = 0
+    task_timeout_s: float = 0.0
+    crash_limit: int = 3
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("name", str),
+            ("placement", str),
+            ("strategy", str),
+            ("retries", int),
+            ("crash_limit", int),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise UsageError(f"{name} must be of type {kind.__name__}; it is {getattr(self, name)!r}")
+        if self.placement and self.placement not in PLACEMENTS:
+            raise UsageError(f"placement must be one of {', '.join(PLACEMENTS)}; it is {self.placement!r}")
+        if self.retries < 0:
+            raise UsageError(f"retries must be 0 or more; it is {self.retries}")
+        if self.crash_limit < 1:
+            raise UsageError(f"crash_limit must be 1 or more; it is {self.crash_limit}")
+        seconds = self.task_timeout_s
+        if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+            raise UsageError(f"task_timeout_s must be 0 (no limit) or more seconds; it is {seconds!r}")
+
+    def changed(self, changes: dict[str, Any]) -> Options:
+        """These options with some of them replaced.
+
+        Raises:
+            UsageError: there is no such option, or its value is impossible.
+        """
+        known = [field.name for field in fields(self)]
+        unknown = [name for name in changes if name not in known]
+        if unknown:
+            raise UsageError(f"there is no option {', '.join(unknown)}; there are: {', '.join(known)}")
+        return replace(self, **changes)
+
+    def for_job(self, default_name: str, reduce: bytes = b"") -> JobOptions:
+        """The same as a message carries it."""
+        return JobOptions(
+            name=(self.name or default_name)[: limits.OUTPUT_NAME_CHARS_MAX],
+            placement=self.placement,
+            strategy=self.strategy,
+            reduce=reduce,
+            retries=self.retries,
+            task_timeout_s=float(self.task_timeout_s),
+            crash_limit=self.crash_limit,
+        )
