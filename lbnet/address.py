@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 
 from lbnet.errors import UsageError
@@ -11,20 +12,34 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7077
 VARIABLE = "LBNET_ADDRESS"
 
+_NOT_IN_NAMES = frozenset("[]/ \t\r\n")
+
 
 def parse_address(text: str) -> Address:
-    """``HOST:PORT`` or ``[IPV6]:PORT``; the port may be left out.
+    """``HOST:PORT`` or ``[IPV6]:PORT``; the port may be left out, and then the brackets too.
 
     Raises:
         UsageError: it is neither.
     """
-    host, colon, port = text.strip().rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
-        host, port = text.strip(), str(DEFAULT_PORT)
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+    whole = text.strip()
+    host, colon, port = whole.rpartition(":")
+    if not colon or whole.endswith("]") or (":" in host and not host.endswith("]")):
+        host, port = whole, str(DEFAULT_PORT)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if not _is_host(host) or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 1 << 16:
         raise UsageError(f"{text!r} is not an address: write HOST:PORT, for example {DEFAULT_HOST}:{DEFAULT_PORT}")
     return Address(host, int(port))
+
+
+def _is_host(text: str) -> bool:
+    if ":" not in text:
+        return bool(text) and not _NOT_IN_NAMES.intersection(text)
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def from_environment() -> Address | None:

@@ -133,8 +133,10 @@ def freeze(value: Any, what: str, error: type[LbnetError]) -> Any:
     Raises:
         LbnetError: of the class ``error``: it cannot be pickled, or is too long for a frame.
     """
-    if is_plain(value):
-        return value
+    return value if is_plain(value) else Pickled(_dump_bounded(value, what, error))
+
+
+def _dump_bounded(value: Any, what: str, error: type[LbnetError]) -> bytes:
     try:
         data = _dump(value)
     except BaseException as cause:
@@ -143,7 +145,7 @@ def freeze(value: Any, what: str, error: type[LbnetError]) -> Any:
         raise error(f"{what} of type {type(value).__name__} cannot be pickled: {_describe(cause)}") from cause
     if len(data) > _VALUE_BYTES_MAX:
         raise error(f"{what} of type {type(value).__name__} is {len(data):,} bytes; the limit is {_VALUE_BYTES_MAX:,}")
-    return Pickled(data)
+    return data
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -212,7 +214,8 @@ def dump_items(items: Sequence[Any], style: int = ONE) -> Dumped:
     """
     if type(items) is range or _all_plain(items):
         data = pickle.dumps(items if type(items) is range else list(items), _PROTOCOL)
-        return Dumped(bytes([style | _TOGETHER]) + data, ())
+        if len(data) <= _VALUE_BYTES_MAX:
+            return Dumped(bytes([style | _TOGETHER]) + data, ())
     return _dump_each(items, style, "an argument", ItemSerializeError)
 
 
@@ -224,12 +227,10 @@ def _dump_each(values: Sequence[Any], flags: int, what: str, error: type[LbnetEr
             entries.append(value.data)
             continue
         try:
-            frozen = freeze(value, what, error)
+            entries.append(_dump_bounded(value, what, error))
         except LbnetError as refusal:
             bad.append((position, refusal))
             entries.append(_sendable(str(refusal)))
-        else:
-            entries.append(frozen.data if type(frozen) is Pickled else pickle.dumps(frozen, _PROTOCOL))
     return Dumped(bytes([flags | _EACH]) + pickle.dumps(entries, _PROTOCOL), tuple(bad))
 
 
@@ -322,7 +323,9 @@ def dump_values(values: Sequence[Any]) -> Dumped:
     :class:`ResultSerializeError`. An element may be :class:`Pickled` already.
     """
     if _all_plain(values):
-        return Dumped(bytes([_TOGETHER]) + pickle.dumps(list(values), _PROTOCOL), ())
+        data = pickle.dumps(list(values), _PROTOCOL)
+        if len(data) <= _VALUE_BYTES_MAX:
+            return Dumped(bytes([_TOGETHER]) + data, ())
     return _dump_each(values, 0, "a result", ResultSerializeError)
 
 
@@ -434,7 +437,8 @@ def load_exception(kind: str, message: str, traceback: str, where: str, data: by
     """
     cause = RemoteTraceback(traceback) if traceback else None
     error = _rebuild(kind, message, data)
-    error.__cause__ = cause
+    with contextlib.suppress(Exception):  # the user's class may forbid it
+        BaseException.__setattr__(error, "__cause__", cause)
     if not isinstance(error, Exception):
         outer = TaskError(f"the task raised {message}")
         outer.__cause__ = error

@@ -15,6 +15,7 @@ know where a task is, nor what it computes.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -140,6 +141,9 @@ class Ledger:
         """Items ``[lo, hi)`` will not run. Returns those that were outstanding."""
         taken = self._roots.remove(lo, hi)
         self.cancelled += sum(right - left for left, right in taken)
+        for group in self._wake_early(ROOT, taken):
+            for member in group.members:
+                self._count_dropped(member, self.is_outstanding(member.origin, member.lo, member.hi))
         return taken
 
     def unsettled(self) -> list[int]:
@@ -167,14 +171,14 @@ class Ledger:
     def commit(self, group: Group) -> list[LedgerNews]:
         """Take the result of a group of tasks. Returns what followed, in order."""
         news: list[LedgerNews] = []
-        work: list[Group] = [group]
+        work = deque([group])
         while work:
-            self._commit_one(work.pop(), news, work)
+            self._commit_one(work.popleft(), news, work)
         return news
 
     # --- one group ----------------------------------------------------------------------------
 
-    def _commit_one(self, group: Group, news: list[LedgerNews], work: list[Group]) -> None:
+    def _commit_one(self, group: Group, news: list[LedgerNews], work: deque[Group]) -> None:
         if group.kind == COMBINED:
             self._commit_combined(group, news, work)
             return
@@ -184,39 +188,38 @@ class Ledger:
             self._remember(member, group)
             return
         fresh = [] if ranges is None else ranges.remove(member.lo, member.hi)
-        dropped = len_of(member) - sum(hi - lo for lo, hi in fresh)
-        if ranges is None:
-            self.orphans += dropped
-        else:
-            self.duplicates += dropped
+        self._count_dropped(member, fresh)
         if fresh:
             news.append(Committed(group, ((member, tuple(fresh)),)))
             self._account(member, fresh, group.failure if group.kind == FAILED else None, news, work)
 
-    def _commit_combined(self, group: Group, news: list[LedgerNews], work: list[Group]) -> None:
+    def _count_dropped(self, member: Member, fresh: Iterable[tuple[int, int]]) -> None:
+        """All of a result but its ``fresh`` part was of no use. Children of a run that is not known are orphans."""
+        dropped = len_of(member) - sum(hi - lo for lo, hi in fresh)
+        if self._ranges(member.origin) is None:
+            self.orphans += dropped
+        else:
+            self.duplicates += dropped
+
+    def _commit_combined(self, group: Group, news: list[LedgerNews], work: deque[Group]) -> None:
         """All members or none.
 
         A task that spawned is alone in its group, so that no two groups can wait for each other.
         """
-        unknown: list[Member] = []
-        gone: list[Member] = []
-        ready: list[Member] = []
-        for member in group.members:
-            {_Status.OUTSTANDING: ready, _Status.EARLY: unknown, _Status.GONE: gone}[self._status(member)].append(
-                member
-            )
-        if gone:
+        statuses = [self._status(member) for member in group.members]
+        if _Status.GONE in statuses:
             # Part of this value has been counted already: drop it, and run the rest again. If a member that
             # is not known yet ever will be, the stall rule finds that nobody holds it.
-            self.duplicates += sum(len_of(member) for member in gone)
-            self.orphans += sum(len_of(member) for member in unknown)
-            self._requeue(ready, news)
+            for member in group.members:
+                rest = self.is_outstanding(member.origin, member.lo, member.hi)
+                self._count_dropped(member, rest)
+                news.extend(Requeue(member.origin, lo, hi) for lo, hi in rest)
             return
-        if unknown:
-            self._remember(unknown[0], _Waiting(group))
+        if _Status.EARLY in statuses:
+            self._remember(group.members[statuses.index(_Status.EARLY)], _Waiting(group))
             return
-        news.append(Committed(group, tuple((member, ((member.lo, member.hi),)) for member in ready)))
-        for member in ready:
+        news.append(Committed(group, tuple((member, ((member.lo, member.hi),)) for member in group.members)))
+        for member in group.members:
             ranges = self._ranges(member.origin)
             fresh = [] if ranges is None else ranges.remove(member.lo, member.hi)
             self._account(member, fresh, None, news, work)
@@ -227,11 +230,6 @@ class Ledger:
             return _Status.GONE if self._parent_is_done(member) else _Status.EARLY
         return _Status.OUTSTANDING if ranges.covers(member.lo, member.hi) else _Status.GONE
 
-    def _requeue(self, members: Iterable[Member], news: list[LedgerNews]) -> None:
-        for member in members:
-            for lo, hi in self.is_outstanding(member.origin, member.lo, member.hi):
-                news.append(Requeue(member.origin, lo, hi))
-
     # --- what a commit changes ------------------------------------------------------------------
 
     def _account(
@@ -240,7 +238,7 @@ class Ledger:
         fresh: list[tuple[int, int]],
         failure: Failure | None,
         news: list[LedgerNews],
-        work: list[Group],
+        work: deque[Group],
     ) -> None:
         count = sum(hi - lo for lo, hi in fresh)
         if not count:
@@ -259,27 +257,29 @@ class Ledger:
                 del self._runs[member.origin]
         if member.run != ROOT and failure is None:
             self._adopt(member, root)
-        self._wake_early(member, fresh, work)
+        work.extend(self._wake_early(member.origin, fresh))
         self._settle(root, news)
 
     def _adopt(self, member: Member, root: int) -> None:
-        """The children that this run spawned exist from now on."""
+        """The children that this run spawned exist from now on. A run is one execution: it can be adopted once."""
         children = RangeSet((child.lo, child.hi) for child in member.children)
-        if not children:
+        if not children or member.run in self._runs:
             return
         self._runs[member.run] = _Run(root, children)
         self.spawned += len(children)
         self._families.setdefault(root, _Family()).outstanding += len(children)
 
-    def _wake_early(self, member: Member, fresh: list[tuple[int, int]], work: list[Group]) -> None:
-        """Results of this task's children that came first: now they are committed, or orphans."""
+    def _wake_early(self, origin: RunId, fresh: list[tuple[int, int]]) -> list[Group]:
+        """Results of these tasks' children that came first: now they are committed, or orphans."""
+        woken: list[Group] = []
         if not self._early:
-            return
+            return woken
         for lo, hi in fresh:
-            for index in range(lo, hi) if hi - lo <= len(self._early) else self._early_indices(member.origin, lo, hi):
-                for entry in self._early.pop((member.origin, index), ()):
+            for index in range(lo, hi) if hi - lo <= len(self._early) else self._early_indices(origin, lo, hi):
+                for entry in self._early.pop((origin, index), ()):
                     self._early_count -= 1
-                    work.append(entry.group if isinstance(entry, _Waiting) else entry)
+                    woken.append(entry.group if isinstance(entry, _Waiting) else entry)
+        return woken
 
     def _early_indices(self, origin: RunId, lo: int, hi: int) -> list[int]:
         return [index for parent, index in self._early if parent == origin and lo <= index < hi]

@@ -39,8 +39,12 @@ def _grant_from(job: Job, durations: Durations, slots: int, slots_all: int) -> l
     size_bytes = 0
     seconds_left = limits.GRANT_S * slots
     allowed: dict[bytes, int] = {}
-    while job.backlog and seconds_left > 0 and size_bytes < limits.GRANT_BYTES_SOFT:
-        function = job.backlog[0].payload.function
+    while job.backlog and seconds_left > 0:
+        payload = job.backlog[0].payload
+        size_bytes += len(payload.data)
+        if batches and size_bytes > limits.GRANT_BYTES_SOFT:
+            break
+        function = payload.function
         if function not in allowed:
             allowed[function] = grant_tasks(
                 durations.mean_s(function), durations.finished(function), job.backlog_tasks, slots, slots_all
@@ -50,6 +54,5 @@ def _grant_from(job: Job, durations: Durations, slots: int, slots_all: int) -> l
         batch = job.take(allowed[function])
         allowed[function] -= len(batch)
         seconds_left -= len(batch) * durations.guess_s(function)
-        size_bytes += len(batch.payload.data)
         batches.append(batch)
     return batches

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from lbnet import limits
 from lbnet.core.durations import Durations
 from lbnet.types import ROOT, Batch, JobId, RunId, Span
 
@@ -58,18 +59,23 @@ class WorkQueue:
         return batch
 
     def donate(self, seconds: float) -> list[Batch]:
-        """About ``seconds`` of work from the back, at least one task if there is any."""
+        """About ``seconds`` of work from the back, at least one task if there is any.
+
+        Less, if it would be over ``limits.GRANT_BYTES_SOFT``.
+        """
         given: list[Batch] = []
-        while self._batches and (seconds > 0 or not given):
-            batch = self._batches.pop()
+        size_bytes = 0
+        while self._batches:
+            batch = self._batches[-1]
             mean_s = self._durations.guess_s(batch.payload.function)
+            size_bytes += len(batch.payload.data)
+            if given and (seconds <= 0 or seconds < mean_s / 2 or size_bytes > limits.GRANT_BYTES_SOFT):
+                break
+            self._batches.pop()
             tasks = max(1, round(seconds / mean_s))
             if tasks < len(batch):
                 self._batches.append(batch.part(batch.lo, batch.hi - tasks))
                 batch = batch.part(batch.hi - tasks, batch.hi)
-            elif given and seconds < mean_s / 2:
-                self._batches.append(batch)
-                break
             given.append(batch)
             self._count(batch, -len(batch))
             seconds -= len(batch) * mean_s

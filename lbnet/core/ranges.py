@@ -92,6 +92,8 @@ class RangeSet:
 
     def overlap(self, lo: int, hi: int) -> list[tuple[int, int]]:
         """The parts of ``[lo, hi)`` that are in the set."""
+        if lo >= hi:
+            return []
         first = bisect_right(self._his, lo)
         last = bisect_left(self._los, hi)
         return [(max(self._los[at], lo), min(self._his[at], hi)) for at in range(first, last)]

@@ -42,10 +42,9 @@ class PayloadStore:
         return found
 
     def function_of(self, origin: RunId, index: int) -> bytes | None:
-        """The digest of the function of one task."""
-        bases = self._bases.get(origin)
-        at = bisect_right(bases, index) - 1 if bases else -1
-        return self._batches[origin, bases[at]].payload.function if bases and at >= 0 else None
+        """The digest of the function of one task, None if its batch is not kept."""
+        found = self.find(origin, index, index + 1)
+        return found[0].payload.function if found else None
 
     def settle(self, origin: RunId, lo: int, hi: int) -> None:
         """The tasks ``[lo, hi)`` will never be needed again."""

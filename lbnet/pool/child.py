@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -116,6 +117,8 @@ def _settle_in() -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)  # a slot is ended without notice: prints must not be lost
     adopt_path()
+    with contextlib.suppress(OSError):
+        sys.path.append(str(Path.cwd()))  # behind all others: the user's modules are often there
 
 
 def main() -> None:

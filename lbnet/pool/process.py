@@ -81,7 +81,8 @@ class SlotProcess(asyncio.Protocol):
             for end in (ours, theirs):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.SLOT_SOCKET_BYTES)
             ours.setblocking(False)
-            command = [sys.executable, "-m", "lbnet.pool.child", str(theirs.fileno()), str(self.claims.fd)]
+            # -P: a select.py or types.py in the current folder must not stand in for Python's own.
+            command = [sys.executable, "-P", "-m", "lbnet.pool.child", str(theirs.fileno()), str(self.claims.fd)]
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 command,
                 stdin=subprocess.DEVNULL,

@@ -54,7 +54,8 @@ class Codec:
                 body,
                 raw=False,
                 use_list=True,
-                max_array_len=limits.LIST_ITEMS_MAX,
+                # An array is allocated when its header is read: no header may promise more than the frame can hold.
+                max_array_len=min(limits.LIST_ITEMS_MAX, len(body)),
                 max_map_len=0,
                 max_ext_len=0,
             )
@@ -83,15 +84,17 @@ def _integer(value: Any) -> int:
 def _real(value: Any) -> float:
     if type(value) is int:
         value = float(value)
-    if type(value) is not float or not math.isfinite(value):
-        raise _ShapeError(f"a finite number is needed, not {value!r:.40}")
+    if type(value) is not float:
+        raise _ShapeError(f"a number is needed, not {type(value).__name__}")
+    if not math.isfinite(value):
+        raise _ShapeError(f"a finite number is needed, not {value}")
     return value
 
 
 def _text(value: Any) -> str:
     if type(value) is not str:
         raise _ShapeError(f"a text is needed, not {type(value).__name__}")
-    if len(value) > limits.TEXT_BYTES_MAX:
+    if len(value) > limits.TEXT_CHARS_MAX:
         raise _ShapeError(f"a text of {len(value):,} characters is over the limit")
     return value
 

@@ -59,7 +59,7 @@ class _Controller:
         for donor in richest_first:
             requester = next((worker for worker in poorest_first if worker != donor), None)
             if requester is None or view.offers[donor] < _RICHER_FACTOR * view.idle[requester]:
-                break
+                continue
             poorest_first.remove(requester)
             decisions.append(Pair(donor, requester))
         empty = {worker for worker in poorest_first if view.idle[worker] <= 0}
