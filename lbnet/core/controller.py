@@ -7,12 +7,14 @@ order. It must not know how messages travel, and it never looks into a payload.
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from lbnet import limits
-from lbnet.core import effects, events, placement
+from lbnet.core import checks, effects, events, placement
 from lbnet.core.durations import Durations
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
@@ -22,7 +24,7 @@ from lbnet.core.job import Job, Tally
 from lbnet.core.ledger import Committed, Requeue, RootSettled
 from lbnet.core.stall import StallWatch
 from lbnet.protocol import messages
-from lbnet.strategies.base import AskToSplit, ControllerStrategy, Pair
+from lbnet.strategies.base import AskToSplit, ControllerDecision, ControllerStrategy, Pair
 from lbnet.types import (
     COMBINED,
     CONTROLLER,
@@ -42,7 +44,11 @@ from lbnet.types import (
 
 @dataclass(slots=True)
 class _Worker:
-    """A worker as the controller sees it."""
+    """A worker as the controller sees it.
+
+    ``dry``: as far as it has told, it has a free slot, and this controller has sent it nothing since. Unlike the idle
+    list, a MATCH does not change it: it promises work, and may come to nothing.
+    """
 
     name: str
     host: str
@@ -50,6 +56,7 @@ class _Worker:
     slots: int
     address: Address
     told: Introductions = field(default_factory=Introductions)
+    dry: bool = True
     tasks_done: int = 0
     busy_s: float = 0.0
 
@@ -97,6 +104,8 @@ class Controller:
         self._started_at: float | None = None
         self._now = 0.0
         self._effects: list[Effect] = []
+        self.strategy_error = ""
+        """What the strategy raised last, for people; such a step goes on without its decisions."""
 
     # --- what the strategy may see ----------------------------------------------------------------
 
@@ -108,12 +117,12 @@ class Controller:
     @property
     def idle(self) -> Mapping[PeerId, float]:
         """Workers that want work, with the seconds that they still had when they said so."""
-        return self._idle
+        return MappingProxyType(self._idle)
 
     @property
     def offers(self) -> Mapping[PeerId, float]:
         """Standing offers of surplus, in seconds."""
-        return self._offers
+        return MappingProxyType(self._offers)
 
     @property
     def asked_to_split(self) -> frozenset[PeerId]:
@@ -243,18 +252,34 @@ class Controller:
 
     def _balance(self) -> None:
         """The load-balancing step. Decisions that make no sense are ignored."""
-        for decision in self._strategy.balance(self):
+        for decision in self._decisions():
             if isinstance(decision, Pair):
                 donor, requester = decision.donor, decision.requester
-                if donor != requester and donor in self._workers and requester in self._idle:
+                if donor != requester and self._is_worker(donor) and self._is_idle(requester):
                     self._offers.pop(donor, None)
                     del self._idle[requester]
                     self._matched[requester] = donor
                     address = self._workers[requester].address
                     self._send(donor, messages.Match(requester, address.host, address.port))
-            elif isinstance(decision, AskToSplit) and decision.worker in self._workers:
+            elif isinstance(decision, AskToSplit) and self._can_be_asked(decision.worker):
                 self._asked.add(decision.worker)
                 self._send(decision.worker, messages.Hungry(len(self._idle)))
+
+    def _decisions(self) -> list[ControllerDecision]:
+        try:
+            return list(self._strategy.balance(self))
+        except Exception:  # noqa: BLE001 - a strategy may be anybody's code: it can make lbnet slow, never wrong
+            self.strategy_error = traceback.format_exc()
+            return []
+
+    def _is_worker(self, peer: object) -> bool:
+        return type(peer) is int and peer in self._workers
+
+    def _is_idle(self, peer: object) -> bool:
+        return type(peer) is int and peer in self._idle
+
+    def _can_be_asked(self, peer: object) -> bool:
+        return self._is_worker(peer) and peer not in self._asked
 
     def _watch(self) -> None:
         """What must happen although nobody says anything."""
@@ -264,8 +289,8 @@ class Controller:
         still = (
             bool(self._workers)
             and self._round is None
-            and all(self._idle.get(peer, 1.0) <= 0 for peer in self._workers)
-            and any(not job.ledger.empty for job in self._jobs.values())
+            and all(worker.dry for worker in self._workers.values())
+            and any(not job.ledger.empty and not job.backlog for job in self._jobs.values())
         )
         if self._stall.due(still, self._now):
             self._ask_inventory()
@@ -308,7 +333,8 @@ class Controller:
             return
         payload = batch.payload
         in_order = batch.origin == ROOT and batch.lo == payload.base == job.ledger.submitted
-        known = {payload.function, job.options.reduce} - {b""} <= job.functions.keys()
+        known = checks.problem_of_batch(batch, job.functions) is None
+        known = known and (not job.options.reduce or job.options.reduce in job.functions)
         if not in_order or len(batch) != payload.count or not known or job.total is not None:
             self._do(effects.Disconnect(peer, f"items of job {batch.job} came out of order or without their function"))
             return
@@ -358,8 +384,10 @@ class Controller:
 
     def _on_idle(self, peer: PeerId, message: messages.Idle) -> None:
         self._matched.pop(peer, None)
-        self._idle[peer] = max(message.queued_s, 0.0)
-        if message.queued_s <= 0:
+        queued_s = checks.plausible_s(message.queued_s)
+        self._idle[peer] = queued_s
+        self._workers[peer].dry = queued_s <= 0
+        if queued_s <= 0:
             self._offers.pop(peer, None)
             self._asked.discard(peer)
 
@@ -382,6 +410,11 @@ class Controller:
     def _on_relay(self, peer: PeerId, message: messages.Relay) -> None:
         """A donor could not reach a requester: the work goes this way."""
         batches = tuple(batch for batch in message.batches if batch.job in self._jobs)
+        for batch in batches:
+            problem = checks.problem_of_batch(batch, self._jobs[batch.job].functions)
+            if problem is not None:
+                self._do(effects.Disconnect(peer, problem))
+                return
         if message.requester in self._workers and batches:
             self._transfers += 1
             self._relays[self._transfers] = (peer, message.transfer, message.requester)
@@ -415,25 +448,25 @@ class Controller:
                 self._send(peer, messages.JobEnded(message.job))
             return
         for group in message.groups:
+            problem = checks.problem_of_group(group, job.id, job.options.reduce, job.functions)
+            if problem is not None:
+                self._do(effects.Disconnect(peer, problem))
+                break
             tasks = sum(member.hi - member.lo for member in group.members)
             worker.tasks_done += tasks
-            worker.busy_s += group.seconds
-            if group.members:
-                self._learn(job, group, tasks)
-                self._commit(job, peer, group)
+            worker.busy_s += checks.plausible_s(group.seconds)
+            self._learn(job, group, tasks)
+            self._commit(job, peer, group)
         self._end_if_complete(job)
 
     def _learn(self, job: Job, group: Group, tasks: int) -> None:
         function = job.store.function_of(group.members[0].origin, group.members[0].lo)
         if function is not None:
-            self._durations.observe(function, tasks, group.seconds)
+            self._durations.observe(function, tasks, checks.plausible_s(group.seconds))
 
     # --- committing -------------------------------------------------------------------------------
 
     def _commit(self, job: Job, peer: PeerId, group: Group) -> None:
-        if group.kind != COMBINED and len(group.members) != 1:
-            self._do(effects.Disconnect(peer, "a result that is not combined stands for exactly one range"))
-            return
         for news in job.ledger.commit(group):
             if isinstance(news, Committed):
                 self._on_committed(job, peer, news)
@@ -449,7 +482,7 @@ class Controller:
     def _on_committed(self, job: Job, peer: PeerId, news: Committed) -> None:
         group = news.group
         tally = self._tally(job, peer)
-        tally.busy_s += group.seconds
+        tally.busy_s += checks.plausible_s(group.seconds)
         for member, fresh in news.parts:
             for child in member.children if group.kind != FAILED else ():
                 job.store.add(child)
@@ -521,6 +554,7 @@ class Controller:
         self._deliver(peer, self._transfers, CONTROLLER, tuple(batches))
 
     def _deliver(self, peer: PeerId, transfer: int, donor: PeerId, batches: tuple[Batch, ...]) -> None:
+        self._workers[peer].dry = False
         told = self._workers[peer].told
         for batch in batches:
             job = self._jobs[batch.job]

@@ -6,12 +6,13 @@ order. It must not know how messages travel, or what a task computes.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lbnet import limits
-from lbnet.core import batching, effects, events
+from lbnet.core import batching, checks, effects, events
 from lbnet.core.durations import Durations
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
@@ -19,7 +20,7 @@ from lbnet.core.introductions import Introductions
 from lbnet.core.queue import WorkQueue
 from lbnet.core.slots import Slot, Ticket
 from lbnet.protocol import messages
-from lbnet.strategies.base import TellIdle, TellNonIdle, WorkerStrategy, WorkerView
+from lbnet.strategies.base import TellIdle, TellNonIdle, WorkerDecision, WorkerStrategy, WorkerView
 from lbnet.types import (
     CONTROLLER,
     FAILED,
@@ -46,10 +47,14 @@ _RUN_BITS = 44
 
 @dataclass(slots=True)
 class _Job:
-    """What a worker knows of a job: its options, its functions, and where batches of it came from."""
+    """What a worker knows of a job: its options, its functions, and where batches of it came from.
+
+    ``shared`` are the functions that the controller has, or will have when it hears what was sent to it before.
+    """
 
     options: JobOptions
     functions: dict[bytes, bytes] = field(default_factory=dict)
+    shared: set[bytes] = field(default_factory=set)
     moved: dict[PeerId, int] = field(default_factory=dict)
 
 
@@ -88,6 +93,7 @@ class Worker:
         self._durations = Durations()
         self._queue = WorkQueue(self._durations)
         self._jobs: dict[JobId, _Job] = {}
+        self._ended: dict[JobId, None] = {}
         self._links: dict[PeerId, Introductions] = {}
         self._gifts: dict[PeerId, _Gift] = {}
         self._sent: dict[int, tuple[PeerId, tuple[Batch, ...]]] = {}
@@ -102,6 +108,8 @@ class Worker:
         self._transfers = 0
         self._runs = me << _RUN_BITS
         self._effects: list[Effect] = []
+        self.strategy_error = ""
+        """What the strategy raised last, for people; such a step goes on without its decisions."""
 
     def handle(self, event: Event, now: float) -> list[Effect]:  # noqa: ARG002  # the controller's shape; no rule needs it yet
         """Take an event; returns what is to be done, in order. Never raises, whatever a peer sent."""
@@ -155,16 +163,31 @@ class Worker:
         if not any(slot.ready for slot in self._slots):
             return
         view = self.view()
-        for decision in self._strategy.balance(view):
+        for decision in self._decisions(view):
             if isinstance(decision, TellIdle):
-                self._told_idle_s = 0.0 if view.free_slots else view.stock_s
-                self._tell(messages.Idle(self._told_idle_s))
-            elif isinstance(decision, TellNonIdle) and view.unit_completed and view.surplus_s > 0:
+                self._say_idle(view)
+            elif isinstance(decision, TellNonIdle) and self._unit_completed and view.surplus_s > 0:
                 self._unit_completed = False
                 self._asked_to_split = False
                 self._offered_s = view.surplus_s
                 self._tell(messages.NonIdle(view.surplus_s))
+        if view.stock_s <= 0:
+            # Whatever the strategy thinks: new work, and the search for lost work, wait for this word.
+            self._say_idle(view)
         self._set_hungry(view.free_slots)
+
+    def _decisions(self, view: WorkerView) -> list[WorkerDecision]:
+        try:
+            return list(self._strategy.balance(view))
+        except Exception:  # noqa: BLE001 - a strategy may be anybody's code: it can make lbnet slow, never wrong
+            self.strategy_error = traceback.format_exc()
+            return []
+
+    def _say_idle(self, view: WorkerView) -> None:
+        """Say IDLE, unless it was said and not answered; that it has run dry since is news, too."""
+        if self._told_idle_s is None or (self._told_idle_s > 0 and view.free_slots):
+            self._told_idle_s = 0.0 if view.free_slots else view.stock_s
+            self._tell(messages.Idle(self._told_idle_s))
 
     def _feed(self) -> None:
         """Hand queued tasks to slots: first to those that have none, then ahead of time."""
@@ -223,11 +246,12 @@ class Worker:
                     return  # the answer to a Reclaim is on its way, and will bring us here again
                 if self._reclaim_half():
                     return
+            if not self._queue.tasks or self.view().surplus_s <= 0:
                 del self._gifts[requester]
                 self._refuse(requester)
             elif requester in self._links or gift.unreachable:
                 del self._gifts[requester]
-                self._send_half(requester, direct=not gift.unreachable)
+                self._send_half(requester, direct=requester in self._links)
             elif not gift.connecting:
                 gift.connecting = True
                 self._do(effects.Connect(requester, gift.address))
@@ -237,6 +261,7 @@ class Worker:
         self._transfers += 1
         self._sent[self._transfers] = (requester, batches)
         if not direct:
+            self._share_functions(batches)
             self._tell(messages.Relay(requester, self._transfers, batches))
             return
         for batch in batches:
@@ -252,26 +277,32 @@ class Worker:
     # --- messages -------------------------------------------------------------------------------
 
     def _on_open_job(self, peer: PeerId, message: messages.OpenJob) -> None:  # noqa: ARG002
-        self._jobs.setdefault(message.job, _Job(message.options))
+        if message.job not in self._ended:
+            self._jobs.setdefault(message.job, _Job(message.options))
 
     def _on_function(self, peer: PeerId, message: messages.Function) -> None:
         job = self._jobs.get(message.job)
         if job is None:
-            self._do(effects.Disconnect(peer, f"a function came for job {message.job}, which was not opened"))
+            if message.job not in self._ended:
+                self._do(effects.Disconnect(peer, f"a function came for job {message.job}, which was not opened"))
             return
         job.functions.setdefault(message.digest, message.data)
+        if peer == CONTROLLER:
+            job.shared.add(message.digest)
 
     def _on_send_work(self, peer: PeerId, message: messages.SendWork) -> None:
+        batches = [batch for batch in message.batches if batch.job in self._jobs]  # other jobs have ended meanwhile
+        for batch in batches:
+            problem = checks.problem_of_batch(batch, self._jobs[batch.job].functions)
+            if problem is not None:
+                # Not acknowledged: the sender still has it, and introduces it anew over its next link.
+                self._do(effects.Disconnect(peer, problem))
+                return
         self._do(effects.Send(peer, messages.Ack(message.transfer)))
         self._told_idle_s = None
         self._unit_completed = True
-        for batch in message.batches:
-            job = self._jobs.get(batch.job)
-            if job is None:
-                continue  # the job has ended meanwhile
-            if batch.payload.function not in job.functions or not _within_payload(batch):
-                self._do(effects.Disconnect(peer, "work came without its function, or outside its payload"))
-                return
+        for batch in batches:
+            job = self._jobs[batch.job]
             if message.donor != CONTROLLER:
                 job.moved[message.donor] = job.moved.get(message.donor, 0) + 1
             self._queue.append(batch)
@@ -294,6 +325,9 @@ class Worker:
 
     def _on_job_ended(self, peer: PeerId, message: messages.JobEnded) -> None:  # noqa: ARG002
         job = self._jobs.pop(message.job, None)
+        self._ended[message.job] = None
+        if len(self._ended) > limits.REPORTS_KEPT:
+            del self._ended[next(iter(self._ended))]
         if job is None:
             return
         if job.moved:
@@ -303,7 +337,7 @@ class Worker:
             slot.functions = {known for known in slot.functions if known[0] != message.job}
             slot.lagging = [ticket for ticket in slot.lagging if ticket.batch.job != message.job]
             for ticket in slot.tickets:
-                if ticket.batch.job == message.job and not ticket.reclaiming:
+                if ticket.batch.job == message.job:
                     ticket.reclaiming = True
                     self._do(effects.Reclaim(slot.id, ticket.number, ticket.batch.lo))
         for link in self._links.values():
@@ -322,10 +356,18 @@ class Worker:
             self._links.setdefault(event.peer, Introductions())
 
     def _on_left(self, event: events.Left) -> None:
-        """What was sent and not acknowledged may be lost: keep it. If it was not, the ledger drops a duplicate."""
+        """What was sent and not acknowledged may be lost: keep it. If it was not, the ledger drops a duplicate.
+
+        Either may live on, and wait for what was lost with the link: the requester's other way to hear is the
+        controller, and the donor's answer to our IDLE may have been it.
+        """
         self._links.pop(event.peer, None)
-        self._gifts.pop(event.peer, None)
-        for transfer in [number for number, (peer, _) in self._sent.items() if peer == event.peer]:
+        self._told_idle_s = None
+        gift = self._gifts.pop(event.peer, None)
+        unacknowledged = [number for number, (peer, _) in self._sent.items() if peer == event.peer]
+        if unacknowledged or gift is not None:
+            self._refuse(event.peer)
+        for transfer in unacknowledged:
             _, batches = self._sent.pop(transfer)
             self._take_back(batches)
 
@@ -349,7 +391,7 @@ class Worker:
     def _on_slot_done(self, event: events.SlotDone) -> None:
         self._unit_completed = True
         slot = self._slots[event.slot]
-        ticket = slot.ticket(event.ticket)
+        ticket = next((ticket for ticket in slot.all_tickets() if ticket.number == event.ticket), None)
         if ticket is not None:
             ticket.upto = max(ticket.upto, event.upto)
             self._report(slot, ticket, event.groups)
@@ -365,8 +407,11 @@ class Worker:
                 tasks += member.hi - member.lo
                 slot.reported(ticket.batch.job, member)
             self._durations.observe(ticket.batch.payload.function, tasks, group.seconds)
+            if group.kind == FAILED:
+                self._drop_children(RunId(ticket.first_run + group.members[0].lo - ticket.batch.lo))
             if not self._retry(job, ticket.batch, group):
                 told.append(self._complete(group))
+        self._share_functions(child for group in told for member in group.members for child in member.children)
         if told:
             self._tell(messages.Result(ticket.batch.job, tuple(told), _moved(job)))
             job.moved.clear()
@@ -406,7 +451,19 @@ class Worker:
             self._slots[event.slot].functions.add((event.job, event.digest))
             if event.digest not in job.functions:
                 job.functions[event.digest] = event.data
-                self._tell(messages.Function(event.job, event.digest, event.data))
+
+    def _share_functions(self, batches: Iterable[Batch]) -> None:
+        """Before the controller hears of tasks, it must have their functions: who taught them to us may be lost."""
+        for batch in batches:
+            job, digest = self._jobs[batch.job], batch.payload.function
+            if digest not in job.shared:
+                job.shared.add(digest)
+                self._tell(messages.Function(batch.job, digest, job.functions[digest]))
+
+    def _drop_children(self, run: RunId) -> None:
+        """This run is lost: what it spawned will never exist."""
+        if self._children.pop(run, None) is not None:
+            self._queue.drop_run(run)
 
     def _on_slot_finished(self, event: events.SlotFinished) -> None:
         slot = self._slots[event.slot]
@@ -445,8 +502,7 @@ class Worker:
             if ticket.batch.job not in self._jobs:
                 continue
             for run in [run for run in self._children if run in ticket.runs()]:
-                del self._children[run]
-                self._queue.drop_run(run)
+                self._drop_children(run)
             blamed = event.index if ticket.number == event.ticket and event.index in ticket.unreported else None
             if blamed is not None:
                 ticket.unreported.remove(blamed, blamed + 1)
@@ -484,10 +540,6 @@ class Worker:
 
     def _tell(self, message: messages.Message) -> None:
         self._effects.append(effects.Send(CONTROLLER, message))
-
-
-def _within_payload(batch: Batch) -> bool:
-    return batch.payload.base <= batch.lo and batch.hi <= batch.payload.base + batch.payload.count
 
 
 def _moved(job: _Job) -> tuple[messages.Moved, ...]:

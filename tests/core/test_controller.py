@@ -1,0 +1,1043 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lbnet import limits
+from lbnet.core import events
+from lbnet.core.controller import Controller
+from lbnet.core.effects import Disconnect, Effect, Send, SetTimer
+from lbnet.protocol import messages
+from lbnet.protocol.messages import Message
+from lbnet.strategies.base import AskToSplit, ControllerView, Pair
+from lbnet.strategies.sb import SchedulerBased
+from lbnet.types import (
+    COMBINED,
+    CONTROLLER,
+    FAILED,
+    ROOT,
+    SILENT,
+    VALUES,
+    Address,
+    Batch,
+    Failure,
+    Group,
+    JobId,
+    JobOptions,
+    Member,
+    Payload,
+    PeerId,
+    RunId,
+    Span,
+)
+
+JOB = JobId(7)
+FN, REDUCE = b"function", b"reduce"
+OPTIONS = JobOptions(placement="first", strategy="sb")
+
+
+class Scripted:
+    """A strategy that says what it is told to say, once; and nothing by itself."""
+
+    def __init__(self) -> None:
+        self.next: Any = ()
+
+    def balance(self, view: ControllerView) -> Any:
+        said, self.next = self.next, ()
+        return said() if callable(said) else said
+
+
+class Desk:
+    """A controller with a clock. ``left`` is the effects of the last event; timers are looked at apart."""
+
+    def __init__(self, strategy: Any = None, **more: Any) -> None:
+        self.core = Controller(
+            SchedulerBased().controller() if strategy is None else strategy,
+            strategy_name="sb",
+            placement="first",
+            **more,
+        )
+        self.now = 100.0
+        self.timer: float | None = None
+        self._peers = 0
+
+    def event(self, event: events.Event) -> list[Effect]:
+        said = self.core.handle(event, self.now)
+        for effect in said:
+            if isinstance(effect, SetTimer):
+                self.timer = effect.at
+        return [effect for effect in said if not isinstance(effect, SetTimer)]
+
+    def says(self, peer: PeerId, *said: Message) -> list[Effect]:
+        """What the last of these messages leads to."""
+        done: list[Effect] = []
+        for message in said:
+            done = self.event(events.Received(peer, message))
+        return done
+
+    def joins(self, role: str = "worker", slots: int = 1) -> PeerId:
+        self._peers += 1
+        peer = PeerId(self._peers)
+        assert self.event(events.Joined(peer, role, f"{role}-{peer}", "host", 1, slots, where(peer))) == []
+        return peer
+
+    def team(self, workers: int, slots: int = 1) -> tuple[PeerId, ...]:
+        """A client, then so many workers."""
+        return (self.joins("client", 0), *(self.joins(slots=slots) for _ in range(workers)))
+
+    def leaves(self, peer: PeerId) -> list[Effect]:
+        return self.event(events.Left(peer, "connection reset"))
+
+    def tick(self) -> list[Effect]:
+        """The time that was asked for comes."""
+        assert self.timer is not None
+        self.now = max(self.now, self.timer)
+        self.timer = None
+        return self.event(events.Tick())
+
+
+def where(peer: PeerId) -> Address:
+    return Address("host", 1000 + peer)
+
+
+def match(requester: PeerId) -> messages.Match:
+    return messages.Match(requester, "host", 1000 + requester)
+
+
+def tasks(lo: int, hi: int, origin: RunId = ROOT, job: JobId = JOB, parent: int = 0, root: int = 0) -> Batch:
+    return Batch(job, origin, lo, hi, root, ROOT, parent, Payload(lo, hi - lo, FN, b"items"))
+
+
+def member(lo: int, hi: int, origin: RunId = ROOT, run: RunId = ROOT, children: Sequence[Batch] = ()) -> Member:
+    return Member(origin, lo, hi, 0 if origin != ROOT else lo, ROOT, 0, run, tuple(children))
+
+
+def group(*members: Member, kind: int = VALUES, data: bytes = b"v", seconds: float = 0.01) -> Group:
+    failure = Failure("exception", "boom", "trace", "worker", b"e") if kind == FAILED else None
+    return Group(kind, data, members, seconds, failure)
+
+
+def result(*groups: Group, job: JobId = JOB) -> messages.Result:
+    return messages.Result(job, groups, ())
+
+
+def opening(options: JobOptions = OPTIONS, job: JobId = JOB) -> list[Message]:
+    functions = [FN, *([options.reduce] if options.reduce else [])]
+    return [messages.OpenJob(job, options), *(messages.Function(job, digest, digest) for digest in functions)]
+
+
+def open_job(desk: Desk, client: PeerId, options: JobOptions = OPTIONS, job: JobId = JOB) -> None:
+    assert desk.says(client, *opening(options, job)) == []
+
+
+def introduced(to: PeerId, work: messages.SendWork, options: JobOptions = OPTIONS, job: JobId = JOB) -> list[Effect]:
+    return [*(Send(to, message) for message in opening(options, job)), Send(to, work)]
+
+
+def work(transfer: int, *batches: Batch, donor: PeerId = CONTROLLER) -> messages.SendWork:
+    return messages.SendWork(transfer, donor, batches)
+
+
+def value(index: int, *, open_: bool = False) -> messages.Values:
+    return messages.Values(JOB, index, index + 1, index, b"v", open_)
+
+
+def running(desk: Desk, count: int, workers: int = 1, options: JobOptions = OPTIONS) -> tuple[PeerId, ...]:
+    """A job of ``count`` items, all at the first worker, its input closed."""
+    team = desk.team(workers)
+    open_job(desk, team[0], options)
+    assert desk.says(team[0], messages.Submit(tasks(0, count))) == introduced(
+        team[1], work(1, tasks(0, count)), options
+    )
+    assert desk.says(team[0], messages.CloseJob(JOB, count)) == []
+    return team
+
+
+def silent() -> Desk:
+    return Desk(Scripted())
+
+
+SPREAD = replace(OPTIONS, placement="spread")
+
+# --- placement
+
+
+def test_all_initial_work_goes_to_the_first_worker() -> None:
+    desk = silent()
+    client, first, second = desk.team(2)
+    assert desk.says(second, messages.Idle(0.0)) == []
+    open_job(desk, client)
+    assert desk.says(client, messages.Submit(tasks(0, 3))) == introduced(first, work(1, tasks(0, 3)))
+    assert desk.says(client, messages.Submit(tasks(3, 4))) == [Send(first, work(2, tasks(3, 4)))]
+
+
+def test_under_spread_work_goes_to_those_who_want_it_by_their_slots() -> None:
+    desk = silent()
+    client, first, second = desk.joins("client"), desk.joins(slots=1), desk.joins(slots=3)
+    open_job(desk, client, SPREAD)
+    items = tasks(0, 10)
+    assert desk.says(client, messages.Submit(items)) == []
+    assert desk.says(second, messages.Idle(0.0)) == introduced(second, work(1, items.part(0, 3)), SPREAD)
+    assert desk.says(first, messages.Idle(0.0)) == introduced(first, work(2, items.part(3, 4)), SPREAD)
+    assert desk.says(first, messages.Idle(0.0)) == [Send(first, work(3, items.part(4, 5)))]
+
+
+def test_the_poorest_worker_is_served_first() -> None:
+    desk = silent()
+    client, first, second = desk.team(2)
+    open_job(desk, client, SPREAD)
+    desk.says(first, messages.Idle(0.04))
+    desk.says(second, messages.Idle(0.0))
+    said = desk.says(client, messages.Submit(tasks(0, 1)))
+    assert said == introduced(second, work(1, tasks(0, 1)), SPREAD)
+
+
+@pytest.mark.parametrize("options", [OPTIONS, SPREAD])
+def test_work_waits_for_the_first_worker(options: JobOptions) -> None:
+    desk = silent()
+    client = desk.joins("client")
+    open_job(desk, client, options)
+    assert desk.says(client, messages.Submit(tasks(0, 1))) == []
+    worker = PeerId(9)
+    joined = desk.event(events.Joined(worker, "worker", "w", "host", 1, 1, where(worker)))
+    placed = introduced(worker, work(1, tasks(0, 1)), options)
+    assert joined == (placed if options is OPTIONS else [])
+    assert desk.says(worker, messages.Idle(0.0)) == ([] if options is OPTIONS else placed)
+
+
+def test_jobs_take_turns() -> None:
+    desk = silent()
+    client, worker = desk.team(1)
+    other = JobId(8)
+    for job in (JOB, other):
+        open_job(desk, client, SPREAD, job)
+        desk.says(client, messages.Submit(tasks(0, 3, job=job)))
+    served = []
+    for _ in range(4):
+        (*_, sent) = desk.says(worker, messages.Idle(0.0))
+        assert isinstance(sent, Send)
+        assert isinstance(sent.message, messages.SendWork)
+        served.append(sent.message.batches[0].job)
+    assert served == [JOB, other, JOB, other]
+
+
+def test_a_job_that_says_nothing_is_placed_as_the_controller_was_told() -> None:
+    desk = silent()
+    client, worker = desk.team(1)
+    desk.says(client, *opening(JobOptions()))
+    said = desk.says(client, messages.Submit(tasks(0, 1)))
+    assert said == introduced(worker, work(1, tasks(0, 1)), OPTIONS)
+
+
+# --- balancing
+
+
+def test_an_idle_worker_is_matched_at_once_with_the_richest_standing_offer() -> None:
+    desk = Desk()
+    _, poor, rich, requester = desk.team(3)
+    assert desk.says(poor, messages.NonIdle(1.0)) == []
+    assert desk.says(rich, messages.NonIdle(5.0)) == []
+    assert desk.says(requester, messages.Idle(0.0)) == [Send(rich, match(requester))]
+
+
+def test_an_offer_is_matched_at_once_with_the_one_who_is_idle_longest() -> None:
+    desk = Desk()
+    _, donor, first, second = desk.team(3)
+    assert desk.says(first, messages.Idle(0.0)) == [Send(donor, messages.Hungry(1)), Send(second, messages.Hungry(1))]
+    assert desk.says(second, messages.Idle(0.0)) == []
+    assert desk.says(donor, messages.NonIdle(1.0)) == [Send(donor, match(first)), Send(first, messages.Hungry(1))]
+
+
+def test_two_donors_never_chase_the_same_worker() -> None:
+    desk = Desk()
+    _, one, other, requester = desk.team(3)
+    desk.says(requester, messages.Idle(0.0))
+    assert desk.says(one, messages.NonIdle(1.0)) == [Send(one, match(requester))]
+    assert desk.says(other, messages.NonIdle(9.0)) == []
+
+
+def test_an_offer_is_used_once() -> None:
+    desk = Desk()
+    _, donor, first, second = desk.team(3)
+    desk.says(donor, messages.NonIdle(1.0))
+    assert desk.says(first, messages.Idle(0.0)) == [Send(donor, match(first))]
+    assert desk.says(second, messages.Idle(0.0)) == [Send(donor, messages.Hungry(1)), Send(first, messages.Hungry(1))]
+    assert desk.says(donor, messages.NonIdle(1.0)) == [Send(donor, match(second))]
+
+
+def test_after_no_work_the_requester_is_matched_with_somebody_else() -> None:
+    desk = Desk()
+    _, one, other, requester = desk.team(3)
+    desk.says(one, messages.NonIdle(2.0))
+    desk.says(other, messages.NonIdle(1.0))
+    assert desk.says(requester, messages.Idle(0.0)) == [Send(one, match(requester))]
+    assert desk.says(one, messages.NoWork(one, requester)) == [Send(requester, messages.NoWork(one, requester))]
+    assert desk.says(requester, messages.Idle(0.0)) == [Send(other, match(requester))]
+
+
+def test_no_work_for_a_worker_that_is_gone_is_dropped() -> None:
+    desk = Desk()
+    _, donor, requester = desk.team(2)
+    desk.leaves(requester)
+    assert desk.says(donor, messages.NoWork(donor, requester)) == []
+
+
+def test_an_empty_worker_withdraws_its_offer() -> None:
+    desk = Desk()
+    _, donor, requester = desk.team(2)
+    desk.says(donor, messages.NonIdle(1.0))
+    desk.says(donor, messages.Idle(0.0))
+    assert desk.core.offers == {}
+    assert desk.says(requester, messages.Idle(0.0)) == []
+
+
+def test_a_worker_is_asked_to_split_once_until_it_offers() -> None:
+    desk = Desk()
+    _, busy, idle = desk.team(2)
+    assert desk.says(idle, messages.Idle(0.0)) == [Send(busy, messages.Hungry(1))]
+    assert desk.says(idle, messages.Idle(0.0)) == []
+    assert desk.says(busy, messages.NonIdle(1.0)) == [Send(busy, match(idle))]
+    assert desk.says(idle, messages.Idle(0.0)) == [Send(busy, messages.Hungry(1))]
+
+
+def test_work_through_the_controller_is_acknowledged_to_its_donor() -> None:
+    desk = Desk()
+    client, donor, requester = running(desk, 4, workers=2)
+    given = tasks(0, 4).part(2, 4)
+    said = desk.says(donor, messages.Relay(requester, 31, (given,)))
+    assert said == introduced(requester, work(2, given, donor=donor))
+    assert desk.says(donor, messages.Ack(2)) == []
+    assert desk.says(requester, messages.Ack(2)) == [Send(donor, messages.Ack(31))]
+    assert desk.says(requester, messages.Ack(2)) == []
+
+
+def test_a_function_that_a_worker_told_of_goes_to_whoever_needs_it() -> None:
+    desk = Desk()
+    _, donor, requester = running(desk, 1, workers=2)
+    spawned = replace(tasks(0, 2, RUN), payload=Payload(0, 2, b"spawned", b""))
+    assert desk.says(donor, messages.Function(JOB, b"spawned", b"data")) == []
+    assert desk.says(donor, messages.Relay(requester, 1, (spawned,))) == [
+        Send(requester, messages.OpenJob(JOB, OPTIONS)),
+        Send(requester, messages.Function(JOB, b"spawned", b"data")),
+        Send(requester, work(2, spawned, donor=donor)),
+    ]
+
+
+def test_what_cannot_be_passed_on_is_placed_like_new_work() -> None:
+    desk = silent()
+    client, donor, requester = running(desk, 4, workers=2)
+    desk.leaves(requester)
+    given = tasks(0, 4).part(2, 4)
+    said = desk.says(donor, messages.Relay(requester, 31, (given,)))
+    assert said == [Send(donor, messages.Ack(31)), Send(donor, work(2, given))]
+
+
+def test_what_belongs_to_a_job_that_has_ended_is_not_passed_on() -> None:
+    desk = silent()
+    client, donor, requester = running(desk, 4, workers=2)
+    desk.says(client, messages.Cancel(JOB, 0, 4))
+    assert desk.says(donor, messages.Relay(requester, 31, (tasks(0, 4),))) == [Send(donor, messages.Ack(31))]
+
+
+# --- the end of a job
+
+
+def test_a_job_is_done_when_its_last_task_is() -> None:
+    desk = silent()
+    client, worker = running(desk, 2)
+    assert desk.says(worker, result(group(member(1, 2)))) == [Send(client, value(1))]
+    assert desk.says(worker, result(group(member(0, 1)))) == [
+        Send(client, value(0)),
+        Send(client, messages.JobDone(JOB)),
+        Send(worker, messages.JobEnded(JOB)),
+    ]
+
+
+def test_a_job_whose_input_is_open_is_not_done() -> None:
+    desk = silent()
+    client, worker = desk.team(1)
+    open_job(desk, client)
+    desk.says(client, messages.Submit(tasks(0, 1)))
+    assert desk.says(worker, result(group(member(0, 1)))) == [Send(client, value(0))]
+    assert desk.says(client, messages.CloseJob(JOB, 1)) == [
+        Send(client, messages.JobDone(JOB)),
+        Send(worker, messages.JobEnded(JOB)),
+    ]
+
+
+def test_a_job_without_items_is_done_at_once() -> None:
+    desk = silent()
+    client, _ = desk.team(1)
+    open_job(desk, client)
+    assert desk.says(client, messages.CloseJob(JOB, 0)) == [Send(client, messages.JobDone(JOB))]
+
+
+RUN = RunId(5 << 44)
+CHILDREN = (tasks(0, 2, RUN),)
+PARENT = group(member(0, 1, run=RUN, children=CHILDREN))
+
+
+def child(lo: int, hi: int) -> Group:
+    return group(member(lo, hi, RUN), kind=SILENT, data=b"")
+
+
+def the_end(client: PeerId, *told: PeerId) -> list[Effect]:
+    return [
+        Send(client, messages.Settled(JOB, 0)),
+        Send(client, messages.JobDone(JOB)),
+        *(Send(worker, messages.JobEnded(JOB)) for worker in told),
+    ]
+
+
+def test_a_job_waits_for_what_its_tasks_spawned() -> None:
+    desk = silent()
+    client, worker = running(desk, 1)
+    assert desk.says(worker, result(PARENT)) == [Send(client, value(0, open_=True))]
+    assert desk.says(worker, result(child(0, 1))) == []
+    assert desk.says(worker, result(child(1, 2))) == the_end(client, worker)
+
+
+def test_a_child_may_be_done_before_its_parent_is_known_to_be() -> None:
+    desk = silent()
+    client, donor, requester = running(desk, 1, workers=2)
+    assert desk.says(requester, result(child(0, 2))) == []
+    assert desk.says(donor, result(PARENT)) == [Send(client, value(0, open_=True)), *the_end(client, donor)]
+
+
+def test_all_idle_with_a_transfer_in_flight_is_not_done() -> None:
+    desk = silent()
+    client, donor, requester = running(desk, 1, workers=2)
+    assert desk.says(donor, result(PARENT)) == [Send(client, value(0, open_=True))]
+    assert desk.says(donor, messages.Idle(0.0)) == []
+    assert desk.says(requester, messages.Idle(0.0)) == []
+    assert desk.says(requester, result(child(0, 2))) == the_end(client, donor)
+
+
+def test_the_second_result_of_a_task_is_dropped() -> None:
+    desk = silent()
+    client, one, other = running(desk, 2, workers=2)
+    assert desk.says(one, result(group(member(0, 1)))) == [Send(client, value(0))]
+    assert desk.says(other, result(group(member(0, 1)))) == []
+    report = desk.core.job(JOB)
+    assert report is not None
+    assert report.ledger.duplicates == 1
+
+
+def test_the_children_of_a_run_that_lost_are_orphans() -> None:
+    desk = silent()
+    client, one, other = running(desk, 1, workers=2)
+    lost = RunId(6 << 44)
+    assert desk.says(other, result(group(member(0, 2, lost), kind=SILENT))) == []
+    assert desk.says(one, result(PARENT)) == [Send(client, value(0, open_=True))]
+    assert desk.says(other, result(group(member(0, 1, run=lost, children=(tasks(0, 2, lost),))))) == []
+    assert desk.says(one, result(child(0, 2))) == the_end(client, one)
+    job = desk.core.job(JOB)
+    assert job is not None
+    assert (job.ledger.duplicates, job.ledger.orphans) == (1, 2)
+
+
+def test_a_failure_is_told_with_its_reason() -> None:
+    desk = silent()
+    client, worker = running(desk, 2)
+    failed = messages.Failed(JOB, 1, False, "exception", "boom", "trace", "worker", b"e")
+    assert desk.says(worker, result(group(member(1, 2), kind=FAILED))) == [Send(client, failed)]
+
+
+def test_an_item_fails_when_what_it_spawned_fails() -> None:
+    desk = silent()
+    client, worker = running(desk, 1)
+    desk.says(worker, result(PARENT))
+    desk.says(worker, result(group(member(0, 1, RUN), kind=FAILED)))
+    failed = messages.Failed(JOB, 0, True, "exception", "boom", "trace", "worker", b"e")
+    assert desk.says(worker, result(child(1, 2))) == [Send(client, failed), *the_end(client, worker)[1:]]
+
+
+REDUCING = replace(OPTIONS, reduce=REDUCE)
+
+
+def test_combined_values_are_passed_on_as_parts_of_their_item() -> None:
+    desk = silent()
+    client, worker = running(desk, 1, options=REDUCING)
+    partial = Send(client, messages.Partial(JOB, 0, b"v"))
+    assert desk.says(worker, result(replace(PARENT, kind=COMBINED))) == [partial]
+    whole = group(member(0, 1, RUN), member(1, 2, RUN), kind=COMBINED)
+    assert desk.says(worker, result(whole)) == [partial, *the_end(client, worker)]
+
+
+def test_a_combined_value_counts_for_all_of_its_tasks_or_for_none() -> None:
+    desk = silent()
+    client, one, other = running(desk, 1, workers=2, options=REDUCING)
+    partial = Send(client, messages.Partial(JOB, 0, b"v"))
+    assert desk.says(one, result(replace(PARENT, kind=COMBINED))) == [partial]
+    assert desk.says(one, result(group(member(0, 1, RUN), kind=COMBINED))) == [partial]
+    both = group(member(0, 1, RUN), member(1, 2, RUN), kind=COMBINED)
+    again = Send(one, work(2, CHILDREN[0].part(1, 2)))
+    assert desk.says(other, result(both)) == [again]
+    assert desk.says(one, result(group(member(1, 2, RUN), kind=COMBINED))) == [partial, *the_end(client, one)]
+
+
+# --- recovery
+
+
+def ask(round_: int, *workers: PeerId) -> list[Effect]:
+    return [Send(worker, messages.AskInventory(round_)) for worker in workers]
+
+
+def test_when_a_worker_is_lost_the_living_are_asked_and_what_nobody_holds_is_placed_again() -> None:
+    desk = silent()
+    client, lost, one, other = running(desk, 6, workers=3)
+    assert desk.leaves(lost) == ask(1, one, other)
+    assert desk.says(one, messages.Inventory(1, (Span(JOB, ROOT, 0, 2),))) == []
+    again = desk.says(other, messages.Inventory(1, (Span(JOB, ROOT, 4, 5),)))
+    items = tasks(0, 6)
+    assert again == introduced(one, work(2, items.part(5, 6), items.part(2, 4)))
+
+
+def test_what_is_done_is_not_placed_again() -> None:
+    desk = silent()
+    client, lost, living = running(desk, 2, workers=2)
+    desk.says(lost, result(group(member(0, 1))))
+    desk.leaves(lost)
+    assert desk.says(living, messages.Inventory(1, ())) == introduced(living, work(2, tasks(0, 2).part(1, 2)))
+
+
+def test_work_that_is_placed_during_a_round_counts_as_held() -> None:
+    desk = silent()
+    client, lost, one, other = desk.team(3)
+    open_job(desk, client)
+    desk.says(client, messages.Submit(tasks(0, 1)))
+    assert desk.leaves(lost) == ask(1, one, other)
+    assert desk.says(one, messages.Inventory(1, (Span(JOB, ROOT, 0, 1),))) == []
+    assert desk.says(client, messages.Submit(tasks(1, 3))) == introduced(one, work(2, tasks(1, 3)))
+    assert desk.says(other, messages.Inventory(1, ())) == []
+
+
+def test_another_loss_begins_another_round_and_late_answers_count_for_nothing() -> None:
+    desk = silent()
+    client, lost, too, living = running(desk, 2, workers=3)
+    desk.leaves(lost)
+    assert desk.leaves(too) == ask(2, living)
+    assert desk.says(living, messages.Inventory(1, (Span(JOB, ROOT, 0, 2),))) == []
+    assert desk.says(living, messages.Inventory(2, ())) == introduced(living, work(2, tasks(0, 2)))
+
+
+def test_nobody_is_asked_when_there_is_no_job() -> None:
+    desk = silent()
+    _, lost, _ = desk.team(2)
+    assert desk.leaves(lost) == []
+
+
+def test_when_nothing_moves_and_tasks_are_left_the_controller_asks() -> None:
+    desk = silent()
+    client, one, other = running(desk, 1, workers=2)
+    desk.says(one, messages.Idle(0.0))
+    assert desk.says(other, messages.Idle(0.0)) == []
+    assert desk.timer == desk.now + limits.STALL_S
+    assert desk.event(events.Tick()) == []
+    assert desk.tick() == ask(1, one, other)
+    assert desk.says(one, messages.Inventory(1, ())) == []
+    assert desk.says(other, messages.Inventory(1, ())) == [Send(one, work(2, tasks(0, 1)))]
+
+
+def test_a_worker_that_has_some_work_is_no_stall() -> None:
+    desk = silent()
+    client, one, other = running(desk, 1, workers=2)
+    desk.says(one, messages.Idle(0.01))
+    desk.says(other, messages.Idle(0.0))
+    assert desk.timer is None
+
+
+def test_a_match_that_may_come_to_nothing_does_not_hide_a_stall() -> None:
+    strategy = Scripted()
+    desk = Desk(strategy)
+    client, one, other = running(desk, 1, workers=2)
+    desk.says(one, messages.Idle(0.0))
+    strategy.next = [Pair(one, other)]
+    assert desk.says(other, messages.Idle(0.0)) == [Send(one, match(other))]
+    assert desk.tick() == ask(1, one, other)
+
+
+def test_jobs_fail_when_the_last_worker_was_lost_and_none_comes() -> None:
+    desk = Desk(Scripted(), no_workers_timeout_s=3.0)
+    client, worker = running(desk, 2)
+    assert desk.says(worker, result(group(member(0, 1)))) == [Send(client, value(0))]
+    assert desk.leaves(worker) == []
+    assert desk.timer == desk.now + 3.0
+    text = f"no worker is left; the last one was lost (worker-{worker}: connection reset)"
+    failed = messages.Failed(JOB, 1, False, "NoWorkersError", text, "", "controller", b"")
+    assert desk.tick() == [Send(client, failed), Send(client, messages.JobDone(JOB))]
+
+
+def test_another_worker_in_time_saves_the_job() -> None:
+    desk = Desk(Scripted(), no_workers_timeout_s=3.0)
+    client, worker = running(desk, 1)
+    desk.leaves(worker)
+    other = desk.joins()
+    desk.now += 10.0
+    assert desk.event(events.Tick()) == ask(1, other)
+    assert desk.says(other, messages.Inventory(1, ())) == introduced(other, work(2, tasks(0, 1)))
+
+
+def test_the_requester_of_a_lost_donor_is_told_that_nothing_comes() -> None:
+    desk = Desk()
+    client, donor, requester = running(desk, 2, workers=2)
+    desk.says(donor, messages.NonIdle(1.0))
+    assert desk.says(requester, messages.Idle(0.0)) == [Send(donor, match(requester))]
+    assert desk.leaves(donor) == [Send(requester, messages.NoWork(donor, requester)), *ask(1, requester)]
+
+
+def test_the_donor_of_a_relay_to_a_lost_worker_need_not_keep_it() -> None:
+    desk = silent()
+    client, donor, requester = running(desk, 2, workers=2)
+    desk.says(donor, messages.Relay(requester, 31, (tasks(0, 2).part(1, 2),)))
+    assert desk.leaves(requester) == [Send(donor, messages.Ack(31)), *ask(1, donor)]
+    assert desk.says(donor, messages.Inventory(1, (Span(JOB, ROOT, 0, 1),))) == [
+        Send(donor, work(3, tasks(0, 2).part(1, 2)))
+    ]
+
+
+# --- clients
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        messages.Submit(tasks(1, 2)),
+        messages.Submit(tasks(0, 3)),
+        messages.Submit(tasks(3, 4)),
+        messages.Submit(replace(tasks(2, 4), hi=3)),
+        messages.Submit(replace(tasks(2, 3), hi=4)),
+        messages.Submit(tasks(2, 3, origin=RUN)),
+        messages.Submit(tasks(2, 3, job=JobId(99))),
+        messages.Submit(replace(tasks(2, 3), payload=Payload(2, 1, b"unknown", b""))),
+        messages.Submit(replace(tasks(2, 3), payload=Payload(2, 1, b"", b""))),
+        messages.Submit(replace(tasks(2, 3), payload=Payload(1, 2, FN, b""))),
+        messages.CloseJob(JOB, 1),
+        messages.CloseJob(JobId(99), 0),
+        messages.Cancel(JobId(99), 0, 1),
+        messages.OpenJob(JOB, OPTIONS),
+        messages.Function(JobId(99), FN, FN),
+        messages.Idle(0.0),
+        messages.Result(JOB, (), ()),
+        messages.JobDone(JOB),
+    ],
+)
+def test_a_client_that_says_nonsense_is_disconnected(message: Message) -> None:
+    desk = silent()
+    client, worker = desk.team(1)
+    open_job(desk, client)
+    desk.says(client, messages.Submit(tasks(0, 2)))
+    (effect,) = desk.says(client, message)
+    assert isinstance(effect, Disconnect)
+    assert effect.peer == client
+    assert effect.reason
+    job = desk.core.job(JOB)
+    assert job is not None
+    assert job.ledger.submitted == 2
+
+
+def test_items_need_the_function_that_combines_them() -> None:
+    desk = silent()
+    client, _ = desk.team(1)
+    desk.says(client, messages.OpenJob(JOB, REDUCING), messages.Function(JOB, FN, FN))
+    (effect,) = desk.says(client, messages.Submit(tasks(0, 1)))
+    assert isinstance(effect, Disconnect)
+
+
+def test_nothing_is_submitted_after_the_input_was_closed() -> None:
+    desk = silent()
+    client, _ = running(desk, 1)
+    (effect,) = desk.says(client, messages.Submit(tasks(1, 2)))
+    assert isinstance(effect, Disconnect)
+
+
+def test_a_job_belongs_to_its_client() -> None:
+    desk = silent()
+    client, _ = running(desk, 1)
+    other = desk.joins("client")
+    for message in (messages.Cancel(JOB, 0, 9), messages.CloseJob(JOB, 1), messages.Submit(tasks(1, 2))):
+        assert desk.says(other, message) == [Disconnect(other, f"job {JOB} is not yours")]
+
+
+def test_what_comes_late_for_a_job_that_has_ended_is_ignored() -> None:
+    desk = silent()
+    client, worker = running(desk, 1)
+    desk.says(client, messages.Cancel(JOB, 0, 1))
+    assert desk.says(client, messages.Submit(tasks(1, 2))) == []
+    assert desk.says(client, messages.CloseJob(JOB, 1)) == []
+    assert desk.says(client, messages.Cancel(JOB, 0, 1)) == []
+    assert desk.says(worker, messages.Function(JOB, FN, FN)) == []
+
+
+def test_somebody_who_never_joined_is_disconnected() -> None:
+    (effect,) = silent().says(PeerId(5), messages.Idle(0.0))
+    assert isinstance(effect, Disconnect)
+
+
+def test_when_a_client_leaves_its_jobs_are_cancelled() -> None:
+    desk = silent()
+    client, worker, untold = running(desk, 2, workers=2)
+    assert desk.leaves(client) == [Send(worker, messages.JobEnded(JOB))]
+    job = desk.core.job(JOB)
+    assert job is not None
+    assert (job.state, job.ledger.cancelled) == ("cancelled", 2)
+
+
+def test_a_job_can_be_cancelled() -> None:
+    desk = silent()
+    client, worker = running(desk, 2)
+    assert desk.says(client, messages.Cancel(JOB, 0, 2)) == [
+        Send(client, messages.JobDone(JOB)),
+        Send(worker, messages.JobEnded(JOB)),
+    ]
+
+
+def test_items_that_have_not_been_placed_can_be_cancelled() -> None:
+    desk = silent()
+    client, worker = desk.team(1)
+    open_job(desk, client, SPREAD)
+    items = tasks(0, 4)
+    desk.says(client, messages.Submit(items))
+    assert desk.says(worker, messages.Idle(0.0)) == introduced(worker, work(1, items.part(0, 1)), SPREAD)
+    assert desk.says(client, messages.Cancel(JOB, 0, 2)) == [Send(client, messages.Cancelled(JOB, 1, 2))]
+    assert desk.says(worker, messages.Idle(0.0)) == [Send(worker, work(2, items.part(2, 3)))]
+
+
+def test_a_job_ends_when_all_that_was_left_is_cancelled() -> None:
+    desk = silent()
+    client, worker = desk.team(1)
+    open_job(desk, client, SPREAD)
+    desk.says(worker, messages.Idle(0.0))
+    desk.says(client, messages.Submit(tasks(0, 2)), messages.CloseJob(JOB, 2))
+    desk.says(worker, result(group(member(0, 1))))
+    assert desk.says(client, messages.Cancel(JOB, 1, 2)) == [
+        Send(client, messages.Cancelled(JOB, 1, 2)),
+        Send(client, messages.JobDone(JOB)),
+        Send(worker, messages.JobEnded(JOB)),
+    ]
+
+
+def answer(desk: Desk, client: PeerId, what: str, job: JobId = JOB) -> Any:
+    (effect,) = desk.says(client, messages.Ask(3, what, job))
+    assert isinstance(effect, Send)
+    assert isinstance(effect.message, messages.Answer)
+    assert (effect.to, effect.message.request) == (client, 3)
+    return json.loads(effect.message.facts)
+
+
+def test_questions_are_answered_with_plain_facts() -> None:
+    desk = silent()
+    client, worker = running(desk, 2)
+    desk.says(worker, result(group(member(0, 1), seconds=0.5)))
+    status = answer(desk, client, "status")
+    assert [(at["name"], at["tasks_done"], at["busy_s"], at["state"]) for at in status["workers"]] == [
+        (f"worker-{worker}", 1, 0.5, "working")
+    ]
+    report = answer(desk, client, "report")
+    assert (report["submitted"], report["done"], report["outstanding"], report["busy_s"]) == (2, 1, 1, 0.5)
+    assert answer(desk, client, "report", JobId(99)) is None
+    assert answer(desk, client, "the weather") is None
+
+
+def test_the_report_says_who_gave_to_whom() -> None:
+    desk = silent()
+    client, donor, requester = running(desk, 2, workers=2)
+    moved = (messages.Moved(donor, 3), messages.Moved(PeerId(99), 5))
+    desk.says(requester, messages.Result(JOB, (group(member(1, 2)),), moved))
+    workers = answer(desk, client, "report")["workers"]
+    assert [(at["name"], at["batches_sent"], at["batches_received"]) for at in workers] == [
+        (f"worker-{requester}", 0, 8),
+        (f"worker-{donor}", 3, 0),
+    ]
+
+
+def test_only_so_many_ended_jobs_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REPORTS_KEPT", 2)
+    desk = silent()
+    client, _ = desk.team(1)
+    for number in (1, 2, 3):
+        desk.says(client, messages.OpenJob(JobId(number), OPTIONS), messages.CloseJob(JobId(number), 0))
+    assert [desk.core.job(JobId(number)) is None for number in (1, 2, 3)] == [True, False, False]
+
+
+# --- workers that say nonsense
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        group(member(0, 1), member(1, 2)),
+        group(member(0, 1), member(1, 2), kind=SILENT),
+        group(member(0, 1), member(1, 2), kind=FAILED),
+        group(kind=VALUES),
+        group(kind=COMBINED),
+        group(member(0, 1), kind=COMBINED),
+        group(member(0, 1), kind=9),
+        group(member(0, 2), kind=FAILED),
+        replace(group(member(0, 1), kind=FAILED), failure=None),
+        group(member(0, 1, children=CHILDREN)),
+        group(member(0, 2, run=RUN, children=CHILDREN)),
+        group(member(0, 1, run=RUN, children=(tasks(1, 2, RUN),))),
+        group(member(0, 1, run=RUN, children=(tasks(0, 2, RUN), tasks(1, 3, RUN)))),
+        group(member(0, 1, run=RUN, children=(tasks(0, 2, RunId(RUN + 1)),))),
+        group(member(0, 1, run=RUN, children=(tasks(0, 2, RUN, job=JobId(8)),))),
+        group(member(0, 1, run=RUN, children=(replace(CHILDREN[0], hi=3),))),
+        group(member(0, 1, run=RUN, children=(replace(CHILDREN[0], payload=Payload(0, 2, b"unknown", b"")),))),
+    ],
+)
+def test_a_result_that_makes_no_sense_closes_its_link_and_is_not_believed(bad: Group) -> None:
+    desk = silent()
+    client, worker, other = running(desk, 2, workers=2)
+    (effect,) = desk.says(other, result(bad, group(member(0, 1))))
+    assert isinstance(effect, Disconnect)
+    assert effect.peer == other
+    assert desk.says(worker, result(group(member(0, 1)))) == [Send(client, value(0))]
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        replace(tasks(0, 2), hi=3),
+        replace(tasks(1, 2), lo=0),
+        replace(tasks(0, 2), payload=Payload(0, 2, b"unknown", b"")),
+    ],
+)
+def test_work_that_makes_no_sense_is_not_passed_on(batch: Batch) -> None:
+    desk = silent()
+    _, donor, requester = running(desk, 2, workers=2)
+    (effect,) = desk.says(donor, messages.Relay(requester, 1, (batch,)))
+    assert isinstance(effect, Disconnect)
+    assert effect.peer == donor
+
+
+def test_results_for_unknown_tasks_change_nothing() -> None:
+    desk = silent()
+    client, worker = running(desk, 2)
+    assert desk.says(worker, result(group(member(5, 900)))) == []
+    assert desk.says(worker, result(group(member(0, 1, RunId(99)), kind=SILENT))) == []
+    assert desk.says(worker, result(group(member(0, 1)), job=JobId(99))) == [Send(worker, messages.JobEnded(JobId(99)))]
+    job = desk.core.job(JOB)
+    assert job is not None
+    assert job.ledger.outstanding == 2
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf, -1.0, 1e300])
+def test_impossible_numbers_do_no_harm(seconds: float) -> None:
+    desk = Desk()
+    client, worker = desk.team(1)
+    open_job(desk, client, SPREAD)
+    desk.says(client, messages.Submit(tasks(0, 50)))
+    assert desk.says(worker, messages.Idle(seconds))[-1] == Send(worker, work(1, tasks(0, 50).part(0, 1)))
+    desk.says(worker, messages.NonIdle(seconds))
+    assert desk.says(worker, result(group(member(0, 1), seconds=seconds))) == [Send(client, value(0))]
+    (sent,) = desk.says(worker, messages.Idle(seconds))
+    assert isinstance(sent, Send)
+    assert isinstance(sent.message, messages.SendWork)
+    status = desk.core.status()
+    assert math.isfinite(status.workers[0].busy_s)
+    assert status.workers[0].busy_s >= 0
+
+
+def test_inventories_and_acknowledgements_that_nobody_asked_for_are_ignored() -> None:
+    desk = silent()
+    _, worker = running(desk, 2)
+    assert desk.says(worker, messages.Inventory(1, (Span(JOB, ROOT, 0, 9),))) == []
+    assert desk.says(worker, messages.Ack(1)) == []
+    assert desk.says(worker, messages.Ack(-5)) == []
+
+
+@pytest.mark.parametrize(
+    "message", [messages.Submit(tasks(0, 1)), messages.JobEnded(JOB), messages.Match(PeerId(1), "", 0)]
+)
+def test_a_worker_that_says_what_is_not_for_workers_is_disconnected(message: Message) -> None:
+    desk = silent()
+    _, worker = desk.team(1)
+    (effect,) = desk.says(worker, message)
+    assert isinstance(effect, Disconnect)
+
+
+# --- strategies that say nonsense
+
+
+@pytest.mark.parametrize(
+    "decisions",
+    [
+        [Pair(PeerId(99), PeerId(3))],
+        [Pair(PeerId(2), PeerId(99))],
+        [Pair(PeerId(3), PeerId(3))],
+        [Pair(PeerId(2), PeerId(2))],
+        [Pair(PeerId(1), PeerId(3))],
+        [Pair(math.nan, -1.5)],
+        [Pair(PeerId(2), 3.0)],
+        [Pair([], {})],
+        [AskToSplit(PeerId(99)), AskToSplit(math.nan), AskToSplit([])],
+        [AskToSplit(PeerId(1))],
+        [None, 3, "Pair", Pair],
+        None,
+        17,
+    ],
+)
+def test_decisions_that_make_no_sense_are_ignored(decisions: Any) -> None:
+    strategy = Scripted()
+    desk = Desk(strategy)
+    client, worker, idle = running(desk, 2, workers=2)
+    strategy.next = decisions
+    assert desk.says(idle, messages.Idle(0.0)) == []
+    assert desk.core.idle == {idle: 0.0}
+    strategy.next = [Pair(worker, idle)]
+    assert desk.says(worker, messages.NonIdle(1.0)) == [Send(worker, match(idle))]
+
+
+def test_a_worker_is_asked_to_split_once_however_often_the_strategy_says_so() -> None:
+    strategy = Scripted()
+    desk = Desk(strategy)
+    _, worker, idle = desk.team(2)
+    strategy.next = [AskToSplit(worker)] * 3
+    assert desk.says(idle, messages.Idle(0.0)) == [Send(worker, messages.Hungry(1))]
+    strategy.next = [AskToSplit(worker)]
+    assert desk.says(idle, messages.Idle(0.0)) == []
+
+
+def test_an_idle_worker_is_paired_once_however_often_the_strategy_says_so() -> None:
+    strategy = Scripted()
+    desk = Desk(strategy)
+    _, one, other, idle = desk.team(3)
+    strategy.next = [Pair(one, idle), Pair(other, idle), Pair(one, idle)]
+    assert desk.says(idle, messages.Idle(0.0)) == [Send(one, match(idle))]
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), Unprintable(), RecursionError()])
+def test_a_strategy_that_raises_is_not_followed_in_that_step(error: Exception) -> None:
+    strategy = Scripted()
+    desk = Desk(strategy)
+    client, worker, idle = running(desk, 1, workers=2)
+
+    def fails() -> Any:
+        yield Pair(worker, idle)
+        raise error
+
+    strategy.next = fails
+    assert desk.says(idle, messages.Idle(0.0)) == []
+    assert type(error).__name__ in desk.core.strategy_error
+    assert desk.says(worker, result(group(member(0, 1))))[:2] == [
+        Send(client, value(0)),
+        Send(client, messages.JobDone(JOB)),
+    ]
+
+
+def test_a_strategy_cannot_change_what_it_sees() -> None:
+    desk = Desk()
+    _, donor, idle = desk.team(2)
+    desk.says(donor, messages.NonIdle(1e-9))
+    view: Any = desk.core
+    for seen in (view.idle, view.offers):
+        with pytest.raises(TypeError):
+            seen[PeerId(9)] = 1.0
+    view.workers.clear()
+    assert view.workers == [donor, idle]
+
+
+# --- anything at all
+
+small = st.integers(0, 4)
+peers = small.map(PeerId)
+jobs = st.sampled_from([JOB, JobId(1)])
+runs = st.sampled_from([ROOT, RUN, RunId(RUN + 1), RunId(3)])
+digests = st.sampled_from([FN, REDUCE, b"", b"unknown"])
+reals = st.sampled_from([0.0, -1.0, 0.01, 5.0, 1e300, math.nan, math.inf])
+payloads = st.builds(Payload, small, st.integers(1, 5), digests, st.binary(max_size=2))
+
+
+def ranged(build: Any, *before: Any, after: Sequence[Any] = ()) -> Any:
+    pairs = st.tuples(small, st.integers(1, 4)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+    return st.tuples(st.tuples(*before), pairs, st.tuples(*after)).map(lambda all_: build(*all_[0], *all_[1], *all_[2]))
+
+
+batches = ranged(Batch, jobs, runs, after=(small, runs, small, payloads)) | st.sampled_from(
+    [tasks(0, 3), tasks(3, 4), *CHILDREN]
+)
+members = ranged(Member, runs, after=(small, runs, small, runs, st.lists(batches, max_size=2).map(tuple)))
+failures = st.none() | st.just(Failure("exception", "", "", "", b""))
+groups = st.builds(
+    Group, st.integers(0, 4), st.just(b"v"), st.lists(members, max_size=3).map(tuple), reals, failures
+) | st.sampled_from([PARENT, child(0, 1), child(1, 2), group(member(0, 2)), replace(PARENT, kind=COMBINED)])
+options = st.builds(
+    JobOptions,
+    placement=st.sampled_from(["first", "spread", "", "?"]),
+    reduce=st.sampled_from([b"", REDUCE]),
+    retries=st.integers(-1, 2),
+    crash_limit=st.integers(-1, 2),
+)
+anything = st.one_of(
+    st.builds(messages.OpenJob, jobs, options),
+    st.builds(messages.Function, jobs, digests, st.just(b"f")),
+    st.builds(messages.Submit, batches),
+    st.builds(messages.CloseJob, jobs, small),
+    ranged(messages.Cancel, jobs),
+    st.builds(messages.Ask, small, st.sampled_from(["status", "report", "?"]), jobs),
+    st.builds(messages.NonIdle, reals),
+    st.builds(messages.Idle, reals),
+    st.builds(messages.Match, peers, st.just("host"), small),
+    st.builds(messages.Hungry, small),
+    st.builds(messages.SendWork, small, peers, st.lists(batches, max_size=3).map(tuple)),
+    st.builds(messages.Ack, small),
+    st.builds(messages.Relay, peers, small, st.lists(batches, max_size=3).map(tuple)),
+    st.builds(messages.NoWork, peers, peers),
+    st.builds(
+        messages.Result,
+        jobs,
+        st.lists(groups, max_size=3).map(tuple),
+        st.lists(st.builds(messages.Moved, peers, small), max_size=2).map(tuple),
+    ),
+    st.builds(messages.AskInventory, small),
+    st.builds(messages.Inventory, small, st.lists(ranged(Span, jobs, runs), max_size=3).map(tuple)),
+    st.builds(messages.JobEnded, jobs),
+    st.builds(messages.Goodbye, st.just("")),
+)
+happenings = st.lists(
+    st.one_of(
+        st.tuples(st.just("says"), st.integers(1, 5), anything),
+        st.tuples(st.just("leaves"), st.integers(1, 5), st.none()),
+        st.tuples(st.just("joins"), st.integers(6, 9), st.none()),
+        st.tuples(st.just("waits"), st.integers(0, 60), st.none()),
+    ),
+    max_size=30,
+)
+
+
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(happenings=happenings, reduce=st.booleans(), placement=st.sampled_from(["first", "spread"]))
+def test_whatever_peers_say_nothing_is_raised_and_the_books_balance(
+    happenings: list[Any], reduce: bool, placement: str
+) -> None:
+    desk = Desk()
+    client, worker, *_ = desk.team(3)
+    open_job(desk, client, replace(OPTIONS, placement=placement, reduce=REDUCE if reduce else b""))
+    desk.says(client, messages.Submit(tasks(0, 3)))
+    for what, number, message in happenings:
+        peer = PeerId(number)
+        if what == "says":
+            said = desk.says(peer, message)
+        elif what == "leaves":
+            said = desk.leaves(peer)
+        elif what == "joins":
+            said = desk.event(events.Joined(peer, "worker", "w", "host", 1, number - 6, where(peer)))
+        else:
+            desk.now += number / 2
+            said = desk.event(events.Tick())
+        assert all(isinstance(effect, Send | Disconnect) for effect in said)
+        for report in desk.core.status().jobs:
+            assert report.balanced
+            assert report.outstanding >= 0

@@ -1,0 +1,937 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lbnet import limits
+from lbnet.core import events
+from lbnet.core.effects import Connect, Disconnect, Effect, Forget, Reclaim, Run, Send, SetHungry, Teach
+from lbnet.core.worker import Worker
+from lbnet.protocol import messages
+from lbnet.protocol.messages import Message
+from lbnet.strategies.base import TellIdle, TellNonIdle, WorkerView
+from lbnet.strategies.sb import SchedulerBased
+from lbnet.types import (
+    COMBINED,
+    CONTROLLER,
+    FAILED,
+    ROOT,
+    SILENT,
+    VALUES,
+    Address,
+    Batch,
+    Failure,
+    Group,
+    JobId,
+    JobOptions,
+    Member,
+    Payload,
+    PeerId,
+    RunId,
+    SlotId,
+    Span,
+)
+
+ME, PEER, OTHER = PeerId(5), PeerId(6), PeerId(7)
+JOB = JobId(7)
+FN, REDUCE, SPAWNED = b"function", b"reduce", b"spawned"
+RUN = RunId(ME << 44)
+OPTIONS = JobOptions()
+DEATH = "killed by SIGSEGV (signal 11)"
+
+
+class Scripted:
+    """A strategy that says what it is told to say, once; and nothing by itself."""
+
+    def __init__(self) -> None:
+        self.next: Any = ()
+
+    def balance(self, view: WorkerView) -> Any:
+        said, self.next = self.next, ()
+        return said() if callable(said) else said
+
+
+class Desk:
+    """A worker with a strategy that says nothing by itself, unless it is told another."""
+
+    def __init__(self, slots: int = 1, strategy: Any = None, *, ready: bool = True) -> None:
+        self.core = Worker(ME, "w", slots, Scripted() if strategy is None else strategy)
+        if ready:
+            for slot in range(slots):
+                self.event(events.SlotReady(SlotId(slot), 1))
+
+    def event(self, event: events.Event) -> list[Effect]:
+        return self.core.handle(event, 0.0)
+
+    def hears(self, *said: Message, peer: PeerId = CONTROLLER) -> list[Effect]:
+        """What the last of these messages leads to."""
+        done: list[Effect] = []
+        for message in said:
+            done = self.event(events.Received(peer, message))
+        return done
+
+    def links(self, peer: PeerId) -> list[Effect]:
+        return self.event(events.Joined(peer, "peer", "", "", 0, 0, Address("", 0)))
+
+    def loses(self, peer: PeerId) -> list[Effect]:
+        return self.event(events.Left(peer, "connection reset"))
+
+    def done(self, ticket: int, *groups: Group, upto: int = 0, slot: int = 0) -> list[Effect]:
+        upto = upto or max((member.hi for group in groups for member in group.members), default=0)
+        return self.event(events.SlotDone(SlotId(slot), ticket, upto, groups))
+
+    def finished(self, ticket: int, ran_to: int, slot: int = 0) -> list[Effect]:
+        return self.event(events.SlotFinished(SlotId(slot), ticket, ran_to))
+
+    def reclaimed(self, ticket: int, taken_from: int, slot: int = 0) -> list[Effect]:
+        return self.event(events.Reclaimed(SlotId(slot), ticket, taken_from))
+
+    def dies(self, ticket: int = -1, index: int = -1, *, slot: int = 0, timed_out: bool = False) -> list[Effect]:
+        return self.event(events.SlotDied(SlotId(slot), ticket, index, timed_out, False, DEATH))
+
+    def ready(self, slot: int = 0) -> list[Effect]:
+        return self.event(events.SlotReady(SlotId(slot), 2))
+
+
+def tasks(lo: int, hi: int, origin: RunId = ROOT, job: JobId = JOB, fn: bytes = FN) -> Batch:
+    return Batch(job, origin, lo, hi, 0, ROOT, 0, Payload(lo, hi - lo, fn, b"items"))
+
+
+def opening(options: JobOptions = OPTIONS, job: JobId = JOB) -> list[Message]:
+    functions = [FN, *([options.reduce] if options.reduce else [])]
+    return [messages.OpenJob(job, options), *(messages.Function(job, digest, digest) for digest in functions)]
+
+
+def work(*batches: Batch, transfer: int = 1, donor: PeerId = CONTROLLER) -> messages.SendWork:
+    return messages.SendWork(transfer, donor, batches)
+
+
+def has_job(desk: Desk, options: JobOptions = OPTIONS) -> None:
+    assert desk.hears(*opening(options)) == []
+
+
+def member(lo: int, hi: int, origin: RunId = ROOT, run: RunId = ROOT, children: Sequence[Batch] = ()) -> Member:
+    return Member(origin, lo, hi, lo if origin == ROOT else 0, ROOT, 0, run, tuple(children))
+
+
+def values(lo: int, hi: int, seconds: float = 0.1) -> Group:
+    return Group(VALUES, b"v", (member(lo, hi),), seconds, None)
+
+
+def failed(index: int, kind: str = "exception", where: str = "pid 9") -> Group:
+    return Group(FAILED, b"", (member(index, index + 1),), 0.1, Failure(kind, "boom", "", where, b"e"))
+
+
+def told(message: Message) -> Send:
+    return Send(CONTROLLER, message)
+
+
+def result(*groups: Group, moved: Sequence[messages.Moved] = ()) -> Send:
+    return told(messages.Result(JOB, groups, tuple(moved)))
+
+
+def ack(transfer: int = 1, to: PeerId = CONTROLLER) -> Send:
+    return Send(to, messages.Ack(transfer))
+
+
+def teach(slot: int = 0, digest: bytes = FN) -> Teach:
+    return Teach(SlotId(slot), JOB, digest, digest)
+
+
+def run(ticket: int, batch: Batch, first_run: int, slot: int = 0, options: JobOptions = OPTIONS) -> Run:
+    """``first_run``: how many executions this worker had begun before."""
+    return Run(SlotId(slot), ticket, batch, RunId(RUN + first_run), options.reduce, options.task_timeout_s)
+
+
+def idle(seconds: float = 0.0) -> Send:
+    return told(messages.Idle(seconds))
+
+
+FED = SetHungry(False)
+HUNGRY = SetHungry(True)
+
+
+def busy(count: int, slots: int = 1, options: JobOptions = OPTIONS, strategy: Any = None) -> Desk:
+    """Tasks of unknown length: one runs in each slot, the others wait."""
+    desk = Desk(slots, strategy)
+    has_job(desk, options)
+    desk.hears(work(tasks(0, count)))
+    return desk
+
+
+def in_one_ticket() -> Desk:
+    """Items of 1 ms: 0 is done, ticket 2 holds 1 to 11, ticket 3 holds 11 to 16, and the rest up to 21 waits."""
+    desk = busy(21)
+    batch = tasks(0, 21)
+    assert desk.done(1, values(0, 1, 0.001)) == [result(values(0, 1, 0.001)), run(2, batch.part(1, 11), 1)]
+    assert desk.finished(1, 1) == [run(3, batch.part(11, 16), 11)]
+    return desk
+
+
+# --- slots
+
+
+def test_work_goes_to_the_slots_and_is_acknowledged() -> None:
+    desk = Desk(slots=2)
+    has_job(desk)
+    batch = tasks(0, 4)
+    assert desk.hears(work(batch)) == [
+        ack(),
+        teach(0),
+        run(1, batch.part(0, 1), 0),
+        teach(1),
+        run(2, batch.part(1, 2), 1, slot=1),
+        FED,
+    ]
+
+
+def test_the_next_task_follows_when_a_slot_is_free() -> None:
+    desk = busy(3)
+    assert desk.done(1, values(0, 1)) == [result(values(0, 1))]
+    assert desk.finished(1, 1) == [run(2, tasks(0, 3).part(1, 2), 1)]
+
+
+def test_small_tasks_travel_together_and_ahead_of_time() -> None:
+    desk = busy(101)
+    batch = tasks(0, 101)
+    # About SLOT_BATCH_S of work at a time.
+    assert desk.done(1, values(0, 1, 0.001)) == [result(values(0, 1, 0.001)), run(2, batch.part(1, 11), 1)]
+    assert desk.finished(1, 1) == [run(3, batch.part(11, 21), 11)]
+
+
+def test_batches_shrink_as_the_end_nears() -> None:
+    desk = busy(9)
+    batch = tasks(0, 9)
+    assert desk.done(1, values(0, 1, 0.001)) == [result(values(0, 1, 0.001)), run(2, batch.part(1, 5), 1)]
+    assert desk.finished(1, 1) == [run(3, batch.part(5, 7), 5)]
+
+
+def test_work_waits_for_a_slot_that_is_ready() -> None:
+    desk = Desk(ready=False)
+    has_job(desk)
+    assert desk.hears(work(tasks(0, 1))) == [ack()]
+    assert desk.event(events.SlotReady(SlotId(0), 1)) == [teach(), run(1, tasks(0, 1), 0)]
+
+
+def test_a_function_is_taught_once_to_each_slot_and_again_to_a_new_process() -> None:
+    desk = busy(3)
+    desk.done(1, values(0, 1))
+    assert desk.finished(1, 1) == [run(2, tasks(0, 3).part(1, 2), 1)]
+    assert desk.dies() == []
+    assert desk.ready() == [teach(), run(3, tasks(0, 3).part(1, 2), 2)]
+
+
+def test_the_function_that_combines_is_taught_too() -> None:
+    options = JobOptions(reduce=REDUCE, task_timeout_s=3.0)
+    desk = Desk()
+    has_job(desk, options)
+    said = desk.hears(work(tasks(0, 1)))
+    assert said == [ack(), teach(), teach(digest=REDUCE), run(1, tasks(0, 1), 0, options=options), FED]
+
+
+def test_a_slot_that_spawned_a_function_is_not_taught_it() -> None:
+    desk = busy(1)
+    assert desk.event(events.SlotTaught(SlotId(0), JOB, SPAWNED, SPAWNED)) == []
+    child = tasks(0, 1, RUN, fn=SPAWNED)
+    assert desk.event(events.SlotSpawned(SlotId(0), 1, child)) == []
+    desk.done(1, values(0, 1))
+    assert desk.finished(1, 1) == [run(2, child, 1)]
+
+
+def test_what_a_slot_left_out_goes_back_to_the_queue() -> None:
+    desk = in_one_ticket()
+    desk.done(2, values(1, 4, 0.003))
+    # The gap is the first to run again: the slot was asked for the tail, and both sides let it go.
+    assert desk.finished(2, 4) == [run(4, tasks(0, 21).part(4, 10), 16)]
+
+
+def one_free_slot() -> Desk:
+    """Slot 0 holds the items 2 to 5 and 7 to 9; slot 1 has run all others, one by one or two by two."""
+    desk = Desk(slots=2)
+    has_job(desk)
+    desk.hears(work(tasks(0, 12)))
+    desk.done(1, values(0, 1, 0.001))
+    desk.finished(1, 1)
+    for ticket, lo, hi in ((2, 1, 2), (4, 5, 7), (6, 9, 10), (7, 10, 11)):
+        desk.done(ticket, values(lo, hi, 0.001 * (hi - lo)), slot=1)
+        desk.finished(ticket, hi, slot=1)
+    desk.done(8, values(11, 12, 0.001), slot=1)
+    return desk
+
+
+def test_the_tail_of_a_busy_slot_is_taken_back_for_a_free_one() -> None:
+    desk = one_free_slot()
+    assert desk.finished(8, 12, slot=1) == [Reclaim(SlotId(0), 3, 4), Reclaim(SlotId(0), 5, 8), HUNGRY]
+    batch = tasks(0, 12)
+    assert desk.reclaimed(3, 4) == [run(9, batch.part(4, 5), 12, slot=1), FED]
+    assert desk.reclaimed(5, 8) == [run(10, batch.part(8, 9), 13, slot=1)]
+
+
+def test_a_tail_that_had_started_stays_where_it_is() -> None:
+    desk = one_free_slot()
+    desk.finished(8, 12, slot=1)
+    assert desk.reclaimed(3, 5) == []
+    assert desk.reclaimed(5, 9) == []
+    assert desk.core.held() == [span(2, 5), span(7, 9)]
+
+
+# --- IDLE and NONIDLE
+
+
+def sb() -> Any:
+    return SchedulerBased().worker()
+
+
+def test_a_worker_without_work_says_idle_once() -> None:
+    desk = Desk(strategy=sb(), ready=False)
+    assert desk.event(events.SlotReady(SlotId(0), 1)) == [idle(), HUNGRY]
+    assert desk.event(events.Tick()) == []
+    assert desk.hears(messages.NoWork(PEER, ME)) == [idle()]
+
+
+def test_a_worker_says_idle_before_it_runs_dry_and_again_when_it_has() -> None:
+    desk = busy(3, strategy=sb())
+    assert desk.done(1, values(0, 1, 0.02)) == [result(values(0, 1, 0.02)), idle(0.04)]
+    assert desk.finished(1, 1) == [run(2, tasks(0, 3).part(1, 2), 1)]
+    desk.done(2, values(1, 2, 0.02))
+    assert desk.finished(2, 2) == [run(3, tasks(0, 3).part(2, 3), 2)]
+    assert desk.done(3, values(2, 3, 0.02)) == [result(values(2, 3, 0.02))]
+    assert desk.finished(3, 3) == [idle(0.0), HUNGRY]
+
+
+def test_a_worker_says_idle_anew_when_its_work_was_of_no_use() -> None:
+    desk = Desk(strategy=sb())
+    assert desk.hears(work(tasks(0, 1))) == [ack(), idle()]
+
+
+def test_nonidle_is_said_at_most_once_for_each_completed_unit() -> None:
+    strategy = Scripted()
+    desk = busy(9, strategy=strategy)
+    strategy.next = [TellNonIdle(), TellNonIdle()]
+    assert desk.event(events.Tick()) == [told(messages.NonIdle(0.8))]
+    strategy.next = [TellNonIdle()]
+    assert desk.event(events.Tick()) == []
+    strategy.next = [TellNonIdle()]
+    assert desk.done(1, values(0, 1)) == [result(values(0, 1)), told(messages.NonIdle(0.8))]
+
+
+def test_a_worker_without_surplus_does_not_offer_any() -> None:
+    strategy = Scripted()
+    desk = busy(1, strategy=strategy)
+    strategy.next = [TellNonIdle()]
+    assert desk.event(events.Tick()) == []
+
+
+def test_a_worker_without_a_ready_slot_says_nothing() -> None:
+    desk = Desk(strategy=sb(), ready=False)
+    assert desk.event(events.Tick()) == []
+
+
+# --- strategies that say nonsense
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), Unprintable(), RecursionError()])
+def test_a_strategy_that_raises_is_not_followed_in_that_step(error: Exception) -> None:
+    strategy = Scripted()
+    desk = busy(9, strategy=strategy)
+
+    def fails() -> Any:
+        yield TellNonIdle()
+        raise error
+
+    strategy.next = fails
+    assert desk.done(1, values(0, 1)) == [result(values(0, 1))]
+    assert type(error).__name__ in desk.core.strategy_error
+
+
+@pytest.mark.parametrize("decisions", [None, 17, [None, 3, "TellIdle", TellIdle]])
+def test_decisions_that_make_no_sense_are_ignored(decisions: Any) -> None:
+    strategy = Scripted()
+    desk = busy(9, strategy=strategy)
+    strategy.next = decisions
+    assert desk.event(events.Tick()) == []
+
+
+def test_idle_is_said_once_however_often_the_strategy_says_so() -> None:
+    strategy = Scripted()
+    desk = busy(2, strategy=strategy)
+    strategy.next = [TellIdle(), TellIdle()]
+    assert desk.event(events.Tick()) == [idle(0.2)]
+    strategy.next = [TellIdle()]
+    assert desk.event(events.Tick()) == []
+
+
+def test_a_worker_without_work_says_idle_although_its_strategy_never_does() -> None:
+    desk = Desk(ready=False)
+    assert desk.event(events.SlotReady(SlotId(0), 1)) == [idle(), HUNGRY]
+
+
+# --- giving
+
+
+def match(peer: PeerId = PEER) -> messages.Match:
+    return messages.Match(peer, "host", 1000)
+
+
+def sent(batch: Batch, transfer: int = 1, to: PeerId = PEER) -> list[Effect]:
+    return [*(Send(to, message) for message in opening()), Send(to, work(batch, transfer=transfer, donor=ME))]
+
+
+def refused(to: PeerId = CONTROLLER, requester: PeerId = PEER) -> Send:
+    return Send(to, messages.NoWork(ME, requester))
+
+
+def span(lo: int, hi: int, origin: RunId = ROOT) -> Span:
+    return Span(JOB, origin, lo, hi)
+
+
+def test_a_donor_opens_a_link_and_gives_half_of_its_surplus() -> None:
+    desk = busy(9)
+    assert desk.hears(match()) == [Connect(PEER, Address("host", 1000))]
+    assert desk.links(PEER) == sent(tasks(0, 9).part(5, 9))
+    assert desk.hears(match()) == [Send(PEER, work(tasks(0, 9).part(3, 5), transfer=2, donor=ME))]
+
+
+def test_a_donor_keeps_what_it_sent_until_it_is_acknowledged() -> None:
+    desk = busy(9)
+    desk.links(PEER)
+    assert desk.hears(match()) == sent(tasks(0, 9).part(5, 9))
+    assert desk.core.held() == [span(1, 5), span(0, 1), span(5, 9)]
+    assert desk.hears(messages.Ack(1), peer=OTHER) == []
+    assert desk.hears(messages.Ack(2), peer=PEER) == []
+    assert desk.core.held() == [span(1, 5), span(0, 1), span(5, 9)]
+    assert desk.hears(messages.Ack(1), peer=PEER) == []
+    assert desk.core.held() == [span(1, 5), span(0, 1)]
+
+
+def test_a_donor_takes_back_what_a_lost_link_may_have_lost_and_the_requester_hears_of_it() -> None:
+    desk = busy(9)
+    desk.links(PEER)
+    desk.hears(match())
+    assert desk.loses(PEER) == [refused()]
+    assert desk.core.held() == [span(1, 5), span(5, 9), span(0, 1)]
+    desk.links(PEER)
+    assert desk.hears(match()) == sent(tasks(0, 9).part(5, 9), transfer=2)
+
+
+def test_what_was_acknowledged_is_not_taken_back() -> None:
+    desk = busy(9)
+    desk.links(PEER)
+    desk.hears(match())
+    desk.hears(messages.Ack(1), peer=PEER)
+    assert desk.loses(PEER) == []
+    assert desk.core.held() == [span(1, 5), span(0, 1)]
+
+
+def test_a_requester_whose_link_is_lost_says_idle_again() -> None:
+    desk = Desk(strategy=sb())
+    desk.links(PEER)
+    assert desk.loses(PEER) == [idle()]
+
+
+def test_a_donor_whose_link_is_lost_before_it_could_give_says_so() -> None:
+    desk = with_tails()
+    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3)]
+    assert desk.loses(PEER) == [refused()]
+    assert desk.reclaimed(2, 2) == []
+    assert desk.reclaimed(3, 3) == []
+
+
+def test_work_goes_through_the_controller_when_no_link_can_be_opened() -> None:
+    desk = busy(9)
+    desk.hears(match())
+    given = tasks(0, 9).part(5, 9)
+    said = desk.event(events.Unreachable(PEER, "connection refused"))
+    assert said == [told(messages.Relay(PEER, 1, (given,)))]
+    assert span(5, 9) in desk.core.held()
+    assert desk.hears(messages.Ack(1)) == []
+    assert span(5, 9) not in desk.core.held()
+
+
+def test_a_donor_without_surplus_says_so_over_the_link() -> None:
+    desk = busy(1)
+    desk.links(PEER)
+    assert desk.hears(match()) == [refused(to=PEER)]
+
+
+def test_a_donor_without_surplus_and_without_a_link_says_so_through_the_controller() -> None:
+    assert busy(1).hears(match()) == [refused()]
+
+
+def test_a_donor_does_not_give_away_what_its_own_slots_will_run() -> None:
+    desk = Desk()
+    has_job(desk)
+    desk.event(events.SlotDied(SlotId(0), -1, -1, False, False, DEATH))
+    desk.hears(work(tasks(0, 1)))
+    desk.links(PEER)
+    desk.core._slots[0].ready = True
+    assert desk.hears(match()) == [refused(to=PEER), teach(), run(1, tasks(0, 1), 0), FED]
+
+
+def with_tails() -> Desk:
+    """Nothing waits; slot 0 has ticket 2 with the items 1 to 3, and ticket 3 with item 3."""
+    desk = busy(4)
+    desk.links(PEER)
+    desk.done(1, values(0, 1, 0.001))
+    assert desk.finished(1, 1) == [run(3, tasks(0, 4).part(3, 4), 3)]
+    return desk
+
+
+def test_a_donor_takes_back_the_tail_of_its_slots_to_give_it_away() -> None:
+    desk = with_tails()
+    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3)]
+    assert desk.reclaimed(2, 2) == sent(tasks(0, 4).part(2, 3))
+    assert desk.reclaimed(3, 3) == []
+    assert desk.core.held() == [span(3, 4), span(1, 2), span(2, 3)]
+
+
+def test_a_donor_whose_slots_have_started_all_of_it_has_nothing_to_give() -> None:
+    desk = with_tails()
+    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3)]
+    assert desk.reclaimed(2, 3) == []
+    assert desk.reclaimed(3, 4) == [refused(to=PEER)]
+
+
+def test_nobody_gives_to_itself_or_to_the_controller() -> None:
+    desk = busy(9)
+    assert desk.hears(match(ME)) == []
+    assert desk.hears(match(CONTROLLER)) == []
+
+
+def test_the_donor_of_work_is_told_with_the_next_result() -> None:
+    desk = Desk()
+    desk.links(PEER)
+    said = desk.hears(*opening(), work(tasks(0, 2), donor=PEER), peer=PEER)
+    assert said == [ack(to=PEER), teach(), run(1, tasks(0, 2).part(0, 1), 0), FED]
+    desk.hears(work(tasks(2, 3), donor=OTHER))
+    moved = [messages.Moved(PEER, 1), messages.Moved(OTHER, 1)]
+    assert desk.done(1, values(0, 1)) == [told(messages.Result(JOB, (values(0, 1),), tuple(moved)))]
+    desk.finished(1, 1)
+    assert desk.done(2, values(1, 2)) == [result(values(1, 2))]
+
+
+# --- the hungry flag
+
+
+def test_tasks_are_told_of_hunger_while_nothing_waits_here() -> None:
+    desk = busy(2)
+    assert desk.hears(messages.Hungry(1)) == []
+    desk.done(1, values(0, 1))
+    assert desk.finished(1, 1) == [run(2, tasks(0, 2).part(1, 2), 1), HUNGRY]
+    child = tasks(0, 1, RunId(RUN + 1))
+    assert desk.event(events.SlotSpawned(SlotId(0), 2, child)) == [FED]
+
+
+def test_hunger_is_over_with_the_offer_that_it_called_for() -> None:
+    strategy = Scripted()
+    desk = busy(1, strategy=strategy)
+    assert desk.hears(messages.Hungry(1)) == [HUNGRY]
+    strategy.next = [TellNonIdle()]
+    said = desk.event(events.SlotSpawned(SlotId(0), 1, tasks(0, 2, RUN)))
+    assert said == [told(messages.NonIdle(0.2)), FED]
+    desk.links(PEER)
+    desk.hears(match())
+    assert desk.hears(match()) == [Send(PEER, work(tasks(0, 2, RUN).part(0, 1), transfer=2, donor=ME))]
+
+
+def test_a_free_slot_makes_the_others_hungry() -> None:
+    desk = Desk(slots=2)
+    has_job(desk)
+    assert desk.hears(work(tasks(0, 1))) == [ack(), teach(), run(1, tasks(0, 1), 0)]
+    assert desk.event(events.SlotSpawned(SlotId(0), 1, tasks(0, 1, RUN))) == [
+        teach(1),
+        run(2, tasks(0, 1, RUN), 1, slot=1),
+        FED,
+    ]
+
+
+# --- what tasks spawn
+
+
+def test_the_result_of_a_task_names_what_it_spawned() -> None:
+    desk = busy(1)
+    first, second = tasks(0, 1, RUN), tasks(1, 3, RUN)
+    desk.event(events.SlotSpawned(SlotId(0), 1, first))
+    desk.event(events.SlotSpawned(SlotId(0), 1, second))
+    parent = Group(VALUES, b"v", (member(0, 1, run=RUN),), 0.1, None)
+    whole = replace(parent, members=(member(0, 1, run=RUN, children=(first, second)),))
+    assert desk.done(1, parent) == [result(whole)]
+    # Depth first: the newest runs next, and the oldest is at the back, where donations are taken.
+    assert desk.finished(1, 1) == [run(2, second.part(1, 2), 1)]
+
+
+def test_what_a_failed_run_spawned_is_dropped() -> None:
+    desk = busy(2)
+    desk.event(events.SlotSpawned(SlotId(0), 1, tasks(0, 2, RUN)))
+    named = replace(failed(0), failure=replace(failed(0).failure, where="worker w, pid 9"))  # type: ignore[type-var]
+    assert desk.done(1, failed(0)) == [result(named)]
+    assert desk.core.held() == [span(1, 2)]
+    assert desk.finished(1, 1) == [run(2, tasks(0, 2).part(1, 2), 1)]
+
+
+def test_what_a_run_spawned_that_is_tried_again_is_dropped() -> None:
+    desk = busy(1, options=JobOptions(retries=1))
+    desk.event(events.SlotSpawned(SlotId(0), 1, tasks(0, 2, RUN)))
+    assert desk.done(1, failed(0)) == []
+    assert desk.core.held() == [span(0, 1)]
+
+
+def test_what_a_killed_run_spawned_is_dropped() -> None:
+    desk = busy(1)
+    desk.event(events.SlotSpawned(SlotId(0), 1, tasks(0, 2, RUN)))
+    assert desk.dies(1, 0) == []
+    assert desk.core.held() == [span(0, 1)]
+
+
+def test_what_finished_tasks_spawned_survives_their_slot() -> None:
+    desk = busy(1)
+    child = tasks(0, 2, RUN)
+    desk.event(events.SlotSpawned(SlotId(0), 1, child))
+    desk.done(1, Group(VALUES, b"v", (member(0, 1, run=RUN),), 0.1, None))
+    assert desk.dies() == []
+    assert desk.core.held() == [span(0, 2, RUN)]
+
+
+def test_the_controller_has_the_functions_of_all_tasks_that_it_hears_of() -> None:
+    desk = busy(1)
+    desk.event(events.SlotTaught(SlotId(0), JOB, SPAWNED, SPAWNED))
+    child = tasks(0, 1, RUN, fn=SPAWNED)
+    desk.event(events.SlotSpawned(SlotId(0), 1, child))
+    parent = Group(VALUES, b"v", (member(0, 1, run=RUN),), 0.1, None)
+    whole = replace(parent, members=(member(0, 1, run=RUN, children=(child,)),))
+    assert desk.done(1, parent) == [told(messages.Function(JOB, SPAWNED, SPAWNED)), result(whole)]
+
+
+def test_a_function_that_came_from_a_worker_goes_to_the_controller_before_the_work_that_needs_it() -> None:
+    desk = busy(1)
+    desk.links(PEER)
+    given = tasks(0, 9, RunId(6 << 44), fn=SPAWNED)
+    assert desk.hears(messages.Function(JOB, SPAWNED, SPAWNED), peer=PEER) == []
+    desk.hears(work(given, donor=PEER), peer=PEER)
+    desk.hears(match(OTHER))
+    (taught, relayed) = desk.event(events.Unreachable(OTHER, "refused"))
+    assert taught == told(messages.Function(JOB, SPAWNED, SPAWNED))
+    assert isinstance(relayed, Send)
+    assert isinstance(relayed.message, messages.Relay)
+    desk.hears(match(OTHER))
+    (again,) = desk.event(events.Unreachable(OTHER, "refused"))
+    assert isinstance(again, Send)
+    assert isinstance(again.message, messages.Relay)
+
+
+# --- failures
+
+
+def test_a_failure_is_told_with_the_name_of_the_worker() -> None:
+    desk = busy(2)
+    assert desk.done(1, failed(0)) == [result(failed(0, where="worker w, pid 9"))]
+
+
+def test_a_task_that_failed_is_tried_again_as_often_as_its_job_says() -> None:
+    desk = busy(1, options=JobOptions(retries=2))
+    for ticket in (1, 2):
+        assert desk.done(ticket, failed(0)) == []
+        assert desk.finished(ticket, 1) == [run(ticket + 1, tasks(0, 1), ticket)]
+    assert desk.done(3, failed(0)) == [result(failed(0, where="worker w, pid 9")), idle()]
+    assert desk.finished(3, 1) == [HUNGRY]
+
+
+def test_what_cannot_be_better_next_time_is_not_tried_again() -> None:
+    desk = busy(2, options=JobOptions(retries=2))
+    expected = failed(0, "ResultSerializeError", "worker w, pid 9")
+    assert desk.done(1, failed(0, "ResultSerializeError")) == [result(expected)]
+
+
+def test_only_the_running_task_is_blamed_for_the_death_of_its_slot() -> None:
+    desk = in_one_ticket()
+    desk.done(2, values(1, 3, 0.002))
+    assert desk.dies(2, 4) == []
+    # Its mates run first, the suspect last; nobody lost a life but the suspect.
+    assert desk.core.held() == [span(3, 4), span(5, 11), span(11, 16), span(16, 21), span(4, 5)]
+    blamed = {key for key, tried in desk.core._attempts.items() if tried.crashes}
+    assert blamed == {(JOB, ROOT, 4)}
+
+
+def test_a_slot_that_dies_between_tasks_blames_nobody() -> None:
+    desk = in_one_ticket()
+    assert desk.dies() == []
+    assert desk.core.held() == [span(1, 11), span(11, 16), span(16, 21)]
+    assert desk.core._attempts == {}
+
+
+def test_a_task_that_was_reported_is_not_blamed() -> None:
+    desk = in_one_ticket()
+    desk.done(2, values(1, 3, 0.002))
+    assert desk.dies(2, 2) == []
+    assert desk.core._attempts == {}
+
+
+def crashed(text: str, kind: str = "TaskCrashedError") -> Send:
+    return result(Group(FAILED, b"", (member(0, 1),), 0.0, Failure(kind, text, "", "worker w", b"")))
+
+
+def test_a_task_that_kills_its_slot_again_and_again_fails() -> None:
+    desk = busy(1, options=JobOptions(crash_limit=2))
+    assert desk.dies(1, 0) == []
+    assert desk.ready() == [teach(), run(2, tasks(0, 1), 1)]
+    assert desk.dies(2, 0) == [crashed(f"{DEATH}; attempt 2 of 2")]
+    assert desk.core.held() == []
+    assert desk.ready() == [idle(), HUNGRY]
+
+
+def test_a_task_that_is_over_its_time_fails() -> None:
+    desk = busy(1)
+    assert desk.dies(1, 0, timed_out=True) == [crashed(f"{DEATH}; attempt 1 of 1", "TaskTimeoutError")]
+
+
+def test_a_task_that_is_over_its_time_may_be_tried_again() -> None:
+    options = JobOptions(retries=1, task_timeout_s=2.0)
+    desk = busy(1, options=options)
+    assert desk.dies(1, 0, timed_out=True) == []
+    assert desk.ready() == [teach(), run(2, tasks(0, 1), 1, options=options)]
+    assert desk.dies(2, 0, timed_out=True) == [crashed(f"{DEATH}; attempt 2 of 2", "TaskTimeoutError")]
+
+
+def test_results_that_come_after_the_end_of_their_ticket_count() -> None:
+    desk = busy(2)
+    assert desk.finished(1, 1) == [run(2, tasks(0, 2).part(1, 2), 1)]
+    assert desk.core.held() == [span(0, 1), span(1, 2)]
+    assert desk.done(1, values(0, 1)) == [result(values(0, 1))]
+    assert desk.core.held() == [span(1, 2)]
+
+
+def test_what_is_still_on_its_way_from_a_slot_is_run_again_when_the_slot_dies() -> None:
+    desk = busy(2)
+    desk.finished(1, 1)
+    assert desk.dies() == []
+    assert desk.core.held() == [span(0, 1), span(1, 2)]
+    assert desk.ready() == [teach(), run(3, tasks(0, 2).part(0, 1), 2)]
+
+
+def test_what_a_slot_says_of_a_ticket_that_is_over_changes_nothing() -> None:
+    desk = busy(2)
+    assert desk.reclaimed(9, 0) == []
+    assert desk.finished(9, 1) == []
+    assert desk.done(9, values(0, 1)) == []
+    assert desk.event(events.SlotSpawned(SlotId(0), 9, tasks(0, 1, RUN))) == []
+    assert desk.core.held() == [span(1, 2), span(0, 1)]
+
+
+# --- the end of a job
+
+
+def test_the_end_of_a_job_drops_all_of_it() -> None:
+    desk = in_one_ticket()
+    desk.event(events.SlotSpawned(SlotId(0), 2, tasks(0, 2, RunId(RUN + 1))))
+    assert desk.hears(messages.JobEnded(JOB)) == [
+        Reclaim(SlotId(0), 2, 1),
+        Reclaim(SlotId(0), 3, 11),
+        Forget(JOB),
+    ]
+    assert desk.reclaimed(2, 2) == []
+    assert desk.reclaimed(3, 11) == []
+    # One task runs to its end, and nobody hears of it.
+    assert desk.done(2, values(1, 2)) == [idle()]
+    assert desk.finished(2, 2) == []
+    assert desk.finished(3, 11) == [HUNGRY]
+    assert desk.core.held() == []
+
+
+def test_the_end_of_a_job_is_the_last_chance_to_say_where_work_came_from() -> None:
+    desk = Desk()
+    desk.hears(*opening(), work(tasks(0, 1), donor=OTHER))
+    (first, *_) = desk.hears(messages.JobEnded(JOB))
+    assert first == told(messages.Result(JOB, (), (messages.Moved(OTHER, 1),)))
+
+
+def test_a_reclaim_that_is_on_its_way_does_not_save_the_rest_of_a_job_that_has_ended() -> None:
+    desk = in_one_ticket()
+    desk.links(PEER)
+    desk.core._queue.drop_job(JOB)
+    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 6), Reclaim(SlotId(0), 3, 13)]
+    said = desk.hears(messages.JobEnded(JOB))
+    assert said == [Reclaim(SlotId(0), 2, 1), Reclaim(SlotId(0), 3, 11), Forget(JOB)]
+
+
+def test_late_events_of_slots_and_late_work_of_a_job_that_has_ended_change_nothing() -> None:
+    desk = busy(1)
+    desk.links(PEER)
+    desk.hears(messages.JobEnded(JOB))
+    assert desk.event(events.SlotSpawned(SlotId(0), 1, tasks(0, 1, RUN))) == []
+    assert desk.event(events.SlotTaught(SlotId(0), JOB, SPAWNED, SPAWNED)) == []
+    # A worker that has not heard of the end yet may introduce the job again, or go on where it was.
+    assert desk.hears(messages.Function(JOB, SPAWNED, SPAWNED), peer=PEER) == []
+    assert desk.hears(*opening(), peer=PEER) == []
+    assert desk.hears(work(tasks(0, 1), donor=PEER), peer=PEER) == [ack(to=PEER)]
+    assert desk.dies(1, 0) == []
+    assert desk.hears(messages.JobEnded(JOB)) == []
+    assert desk.core.held() == []
+
+
+def test_what_was_sent_of_a_job_that_has_ended_is_not_taken_back() -> None:
+    desk = busy(9)
+    desk.links(PEER)
+    desk.hears(match())
+    desk.hears(messages.JobEnded(JOB))
+    assert desk.loses(PEER) == [refused()]
+    assert desk.core.held() == [span(0, 1)]  # it runs to its end
+
+
+def test_a_job_that_ends_is_introduced_anew_to_nobody_who_knew_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REPORTS_KEPT", 1)
+    desk = Desk()
+    other = JobId(8)
+    for job in (JOB, other):
+        desk.hears(*opening(job=job))
+        desk.hears(messages.JobEnded(job))
+    # Only so many ended jobs are remembered: the oldest is open to be told of again.
+    assert desk.hears(*opening(job=other), messages.AskInventory(1)) == [told(messages.Inventory(1, ()))]
+    assert list(desk.core._jobs) == []
+    desk.hears(*opening(job=JOB))
+    assert list(desk.core._jobs) == [JOB]
+
+
+# --- inventory
+
+
+def test_an_inventory_lists_all_that_is_held() -> None:
+    desk = in_one_ticket()
+    desk.links(PEER)
+    desk.hears(match())
+    desk.done(2, values(1, 3, 0.002))
+    said = desk.hears(messages.AskInventory(4))
+    assert said == [told(messages.Inventory(4, tuple(desk.core.held())))]
+    indices = sorted(index for held in desk.core.held() for index in range(held.lo, held.hi))
+    assert indices == list(range(3, 21))
+
+
+# --- peers that say nonsense
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        work(replace(tasks(0, 2), hi=3), donor=PEER),
+        work(replace(tasks(1, 2), lo=0), donor=PEER),
+        work(tasks(0, 1), tasks(1, 2, fn=SPAWNED), donor=PEER),
+        work(tasks(0, 1, fn=b""), donor=PEER),
+        messages.Function(JobId(99), FN, FN),
+        messages.Submit(tasks(0, 1)),
+        messages.Result(JOB, (), ()),
+        messages.Idle(0.0),
+        messages.Inventory(1, ()),
+    ],
+)
+def test_a_peer_that_says_nonsense_is_disconnected_and_not_believed(message: Message) -> None:
+    desk = Desk()
+    has_job(desk)
+    desk.links(PEER)
+    (effect,) = desk.hears(message, peer=PEER)
+    assert isinstance(effect, Disconnect)
+    assert effect.peer == PEER
+    assert effect.reason
+    assert desk.core.held() == []
+
+
+small = st.integers(0, 4)
+peers = st.integers(0, 8).map(PeerId)
+jobs = st.sampled_from([JOB, JobId(1)])
+runs = st.sampled_from([ROOT, RUN, RunId(6 << 44)])
+digests = st.sampled_from([FN, REDUCE, b"", SPAWNED])
+reals = st.sampled_from([0.0, -1.0, 0.01, 1e300])
+batches = st.builds(
+    lambda job, origin, lo, count, base, size, digest: Batch(
+        job, origin, lo, lo + count, 0, ROOT, 0, Payload(base, size, digest, b"i")
+    ),
+    jobs, runs, small, st.integers(1, 3), small, st.integers(1, 5), digests,
+) | st.builds(lambda lo, count: tasks(lo, lo + count), small, st.integers(1, 9))  # fmt: skip
+anything = st.one_of(
+    st.builds(messages.OpenJob, jobs, st.builds(JobOptions, reduce=st.sampled_from([b"", REDUCE]))),
+    st.builds(messages.Function, jobs, digests, st.just(b"f")),
+    st.builds(messages.SendWork, small, peers, st.lists(batches, max_size=3).map(tuple)),
+    st.builds(messages.NoWork, peers, peers),
+    st.builds(messages.Match, peers, st.just("host"), small),
+    st.builds(messages.Hungry, small),
+    st.builds(messages.Ack, small),
+    st.builds(messages.JobEnded, jobs),
+    st.builds(messages.AskInventory, small),
+    st.builds(messages.Submit, batches),
+    st.builds(messages.NonIdle, reals),
+)
+
+
+class Slots:
+    """The pool's side: it runs whole tickets, or takes back all that it can."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.tickets: dict[int, Run] = {}
+        self.answers: list[events.Event] = []
+
+    def follow(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Run):
+                self.tickets[effect.ticket] = effect
+            elif isinstance(effect, Reclaim):
+                taken_from = max(effect.limit, self.tickets[effect.ticket].batch.lo + 1)
+                self.answers.append(events.Reclaimed(effect.slot, effect.ticket, taken_from))
+        while self.answers:
+            self.follow(self.desk.event(self.answers.pop(0)))
+
+    def finish(self) -> None:
+        """The oldest ticket ends, with results for what is left of it."""
+        number = next(iter(self.tickets), None)
+        if number is not None:
+            ran = self.tickets.pop(number)
+            ends = {ticket.number: ticket.end for slot in self.desk.core._slots for ticket in slot.tickets}
+            lo, hi = ran.batch.lo, ends.get(number, ran.batch.lo)
+            if lo < hi:
+                kind = VALUES if ran.batch.origin == ROOT else COMBINED if ran.reduce else SILENT
+                group = Group(kind, b"v", (member(lo, hi, ran.batch.origin),), 0.001, None)
+                self.follow(self.desk.event(events.SlotDone(ran.slot, number, hi, (group,))))
+            self.follow(self.desk.event(events.SlotFinished(ran.slot, number, hi)))
+
+
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(
+    happenings=st.lists(
+        st.one_of(
+            st.tuples(st.just("says"), peers, anything),
+            st.tuples(st.just("links"), peers, st.none()),
+            st.tuples(st.just("leaves"), st.integers(1, 8).map(PeerId), st.none()),
+            st.tuples(st.just("unreachable"), peers, st.none()),
+            st.tuples(st.just("finishes"), peers, st.none()),
+        ),
+        max_size=40,
+    ),
+    slots=st.integers(1, 3),
+)
+def test_whatever_peers_say_nothing_is_raised(happenings: list[Any], slots: int) -> None:
+    desk = Desk(slots, sb())
+    pool = Slots(desk)
+    has_job(desk)
+    pool.follow(desk.hears(work(tasks(0, 20))))
+    for what, peer, message in happenings:
+        if what == "says":
+            pool.follow(desk.hears(message, peer=peer))
+        elif what == "links":
+            pool.follow(desk.links(peer))
+        elif what == "leaves":
+            pool.follow(desk.loses(peer))
+        elif what == "unreachable":
+            pool.follow(desk.event(events.Unreachable(peer, "refused")))
+        else:
+            pool.finish()
+    while pool.tickets:
+        pool.finish()
+    assert desk.core._queue.tasks == 0

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lbnet.core.controller import Controller
+from lbnet.core.job import Job
+from lbnet.core.ledger import Ledger, _Status
+from lbnet.core.slots import Ticket
+from lbnet.core.stall import StallWatch
+from lbnet.core.worker import Worker
+from lbnet.types import Batch, RunId
+from tests.core import world
+from tests.core.world import Outcome, Plan, World
+
+SEEDS = 50
+
+CALM = {
+    "a flat list, all to the first": Plan(splits=False, reduce=False, items=20, units=2),
+    "a flat list, spread": Plan(placement="spread", splits=False, reduce=False, items=20, units=2),
+    "small tasks": Plan(placement="spread", splits=False, reduce=False, items=60, units=1, unit_s=1e-4, slots=2),
+    "trees": Plan(reduce=False, items=3, units=20),
+    "trees, spread": Plan(placement="spread", reduce=False, items=6, units=10, slots=2),
+    "combined trees": Plan(items=3, units=20),
+    "combined trees, spread": Plan(placement="spread", items=6, units=10, slots=2),
+    "one worker": Plan(items=3, units=10, workers=1, slots=3),
+    "no direct links": Plan(items=3, units=20, refused=1.0),
+    "workers come later": Plan(items=4, units=16, workers=1, joins=3, placement="spread"),
+}
+ROUGH = {
+    "links break": Plan(reduce=False, items=3, units=30, link_cuts=6, refused=0.2),
+    "links break, combined": Plan(items=3, units=30, link_cuts=6, refused=0.2),
+    "slots crash": Plan(reduce=False, items=3, units=20, slots=2, slot_crashes=4, failures=2, link_cuts=2),
+    "slots crash, combined": Plan(items=3, units=20, slots=2, slot_crashes=4, failures=2),
+    "workers crash, flat": Plan(placement="spread", splits=False, reduce=False, items=20, units=2, worker_crashes=3),
+    "workers crash": Plan(reduce=False, items=3, units=20, worker_crashes=3),
+    "workers crash, combined": Plan(items=3, units=20, worker_crashes=3),
+    "the last worker crashes": Plan(items=2, units=20, workers=1, slots=2, worker_crashes=2, slot_crashes=2),
+    "everything": Plan(
+        placement="spread",
+        items=4,
+        units=16,
+        workers=4,
+        slots=2,
+        joins=1,
+        worker_crashes=3,
+        slot_crashes=3,
+        link_cuts=4,
+        failures=2,
+        refused=0.2,
+    ),
+    "everything, small tasks": Plan(
+        items=30, units=3, unit_s=1e-4, slots=2, worker_crashes=2, slot_crashes=2, link_cuts=3, failures=2, refused=0.2
+    ),
+    "cancelled": Plan(
+        items=4, units=16, slots=2, worker_crashes=1, slot_crashes=2, link_cuts=3, refused=0.2, cancels=True
+    ),
+    "a senseless strategy": Plan(items=4, units=10, nonsense=True),
+    "a senseless strategy, spread": Plan(
+        placement="spread", items=6, units=10, nonsense=True, worker_crashes=2, slot_crashes=2, link_cuts=3, refused=0.2
+    ),
+}
+
+
+@pytest.mark.parametrize("plan", CALM.values(), ids=CALM.keys())
+def test_when_nothing_breaks_every_unit_is_counted_once_and_nothing_is_done_twice(plan: Plan) -> None:
+    for seed in range(SEEDS):
+        outcome = World(plan, seed).run()
+        assert outcome.state == "done"
+        assert (outcome.duplicates, outcome.orphans, outcome.requeued) == (0, 0, 0), seed
+
+
+@pytest.mark.parametrize("plan", ROUGH.values(), ids=ROUGH.keys())
+def test_whatever_breaks_every_unit_is_counted_once(plan: Plan) -> None:
+    states = {World(plan, seed).run().state for seed in range(SEEDS)}
+    assert states == ({"done", "cancelled"} if plan.cancels else {"done"})
+
+
+def test_the_world_reaches_the_places_where_it_can_go_wrong() -> None:
+    outcomes = [World(ROUGH["everything"], seed).run() for seed in range(SEEDS)]
+    for reached in ("duplicates", "orphans", "requeued", "spawned", "relays"):
+        assert sum(getattr(outcome, reached) for outcome in outcomes) > 0, reached
+
+
+# --- seeds that found something
+
+
+def test_seed_16_a_link_broke_and_its_requester_waited_for_ever_for_an_answer() -> None:
+    World(ROUGH["everything"], 16).run()
+
+
+def test_seed_79_a_peer_that_had_not_heard_of_the_end_of_a_job_was_disconnected() -> None:
+    World(ROUGH["cancelled"], 79).run()
+
+
+def test_seed_821_a_late_function_cost_two_workers_their_link() -> None:
+    World(ROUGH["links break, combined"], 821).run()
+
+
+def test_seed_202_a_job_that_had_ended_came_back_without_a_function_that_its_old_tasks_needed() -> None:
+    World(ROUGH["cancelled"], 202).run()
+
+
+def test_seed_399_a_job_that_had_ended_came_back_without_what_combines_its_values() -> None:
+    World(ROUGH["cancelled"], 399).run()
+
+
+def test_seed_1287_a_tail_came_back_after_the_end_of_its_job() -> None:
+    World(ROUGH["everything, small tasks"], 1287).run()
+
+
+# --- determinism
+
+
+def digests(seeds: range) -> list[str]:
+    return [World(ROUGH["everything"], seed, traced=True).run().digest for seed in seeds]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another() -> None:
+    first = digests(range(6))
+    assert digests(range(6)) == first
+    assert len(set(first)) == 6
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_no_run_depends_on_the_order_of_sets_or_the_hashes_of_texts(hash_seed: str) -> None:
+    code = "from tests.core.test_world import digests; print(*digests(range(3)))"
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=Path(__file__).parent.parent.parent,
+    )
+    assert done.stdout.split() == digests(range(3))
+
+
+# --- teeth: the world catches what is planted
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+def nothing_back(cut: Callable[[Ticket, int], Batch | None]) -> Callable[[Ticket, int], None]:
+    """Like ``cut``, but what it gives back is lost."""
+
+    def forgetful(ticket: Ticket, taken_from: int) -> None:
+        cut(ticket, taken_from)
+
+    return forgetful
+
+
+def no_inventory_on_stall(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(StallWatch, "due", lambda *_: False)
+
+
+def no_inventory_at_all(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Controller, "_ask_inventory", nothing)
+
+
+def lost_links_lose_work(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Worker, "_take_back", nothing)
+
+
+def children_keyed_by_their_parent_alone(patch: pytest.MonkeyPatch) -> None:
+    def key(_: RunId, batch: Batch, index: int) -> RunId:
+        return RunId((batch.origin * 1_000 + index + 1) % (1 << 62))
+
+    patch.setattr(world, "run_of", key)
+
+
+def done_when_all_is_placed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Job, "complete", property(lambda job: job.total is not None and not job.backlog))
+
+
+def combined_values_count_in_part(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Ledger, "_status", lambda *_: _Status.OUTSTANDING)
+
+
+def early_children_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Ledger, "_parent_is_done", lambda *_: True)
+
+
+def what_slots_give_back_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Ticket, "cut", nothing_back(Ticket.cut))
+
+
+def functions_are_not_shared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Worker, "_share_functions", nothing)
+
+
+TEETH: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
+    (no_inventory_on_stall, "workers crash, combined"),
+    (no_inventory_at_all, "workers crash"),
+    (lost_links_lose_work, "links break"),
+    (children_keyed_by_their_parent_alone, "everything"),
+    (done_when_all_is_placed, "trees"),
+    (combined_values_count_in_part, "everything"),
+    (early_children_are_forgotten, "combined trees"),
+    (what_slots_give_back_is_forgotten, "small tasks"),
+    (functions_are_not_shared, "trees"),
+]
+
+
+def is_caught(plan: Plan, seed: int) -> bool:
+    try:
+        outcome: Outcome = World(plan, seed).run()
+    except Exception:
+        return True
+    return plan in CALM.values() and (outcome.duplicates, outcome.requeued) != (0, 0)
+
+
+@pytest.mark.parametrize(("plant", "name"), TEETH, ids=[plant.__name__ for plant, _ in TEETH])
+def test_planted_bugs_are_caught(
+    plant: Callable[[pytest.MonkeyPatch], None], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = (CALM | ROUGH)[name]
+    plant(monkeypatch)
+    assert any(is_caught(plan, seed) for seed in range(200))
+
+
+def test_a_failure_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_inventory_at_all(monkeypatch)
+    plan = ROUGH["the last worker crashes"]
+    with pytest.raises(world.WorldError) as caught:
+        for seed in range(200):
+            World(plan, seed).run()
+    command = str(caught.value).partition(" of ")[2].rstrip(")") + ")"
+    with pytest.raises(world.WorldError) as again:
+        eval(command, {"World": World, "Plan": Plan})
+    assert str(again.value) == str(caught.value)

@@ -1,0 +1,757 @@
+"""A small deterministic world: one real controller and several real workers, with model links and model slots.
+
+A seed decides everything: whose message arrives next, which slot runs a step, which task splits, what dies. Tasks are
+ranges of units, and the world counts every unit when the ledger commits it. It must not know a clock, a socket or a
+process; it knows the core by its events and effects only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from lbnet.core import effects, events
+from lbnet.core.controller import Controller
+from lbnet.core.effects import Effect
+from lbnet.core.events import Event
+from lbnet.core.job import Job
+from lbnet.core.ledger import Committed
+from lbnet.core.worker import Worker
+from lbnet.protocol import messages
+from lbnet.strategies.base import AskToSplit, Pair, Strategy, TellIdle, TellNonIdle
+from lbnet.strategies.sb import SchedulerBased
+from lbnet.types import (
+    COMBINED,
+    CONTROLLER,
+    FAILED,
+    ROOT,
+    SILENT,
+    VALUES,
+    Address,
+    Batch,
+    Failure,
+    Group,
+    JobId,
+    JobOptions,
+    Member,
+    Payload,
+    PeerId,
+    RunId,
+    SlotId,
+)
+
+JOB = JobId(77)
+FUNCTION, SPAWNED, REDUCE = b"function", b"spawned", b"reduce"
+STEPS_MAX = 30_000
+CLAIM_ENTRIES = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What kind of run. Numbers of faults are budgets: when and where they strike is up to the seed."""
+
+    placement: str = "first"
+    reduce: bool = True
+    splits: bool = True
+    items: int = 6
+    units: int = 8
+    unit_s: float = 0.01
+    workers: int = 3
+    slots: int = 1
+    joins: int = 0
+    worker_crashes: int = 0
+    slot_crashes: int = 0
+    link_cuts: int = 0
+    failures: int = 0
+    refused: float = 0.0
+    cancels: bool = False
+    nonsense: bool = False
+
+
+class WorldError(AssertionError):
+    """A rule was broken. The text holds all that is needed to see it again."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run that kept all rules."""
+
+    steps: int
+    digest: str
+    state: str
+    duplicates: int
+    orphans: int
+    requeued: int
+    spawned: int
+    relays: int
+
+
+# --- slots ----------------------------------------------------------------------------------------
+
+
+def run_of(first_run: RunId, batch: Batch, index: int) -> RunId:
+    """The identity of one execution."""
+    return RunId(first_run + index - batch.lo)
+
+
+@dataclass
+class Task:
+    """The running task: units ``[at, end)`` are left of it."""
+
+    index: int
+    at: int
+    end: int
+    fails: bool
+    units: list[int] = field(default_factory=list)
+    children: int = 0
+
+
+@dataclass
+class Run:
+    """One ticket in a slot: the words that it shares with its worker, and results that have not left."""
+
+    effect: effects.Run
+    claimed: int
+    limit: int
+    at: int
+    announced: bool = False
+    task: Task | None = None
+    entries: list[tuple[Task, bool]] = field(default_factory=list)
+    upto: int = 0
+
+
+@dataclass
+class ModelSlot:
+    """A slot process and the pipe to its worker. ``alive`` turns false at once, the worker hears of it later.
+
+    It may know a function before it is taught: one that its own tasks spawned.
+    """
+
+    alive: bool = False
+    starting: bool = True
+    runs: deque[Run] = field(default_factory=deque)
+    tickets: dict[int, Run] = field(default_factory=dict)
+    known: set[bytes] = field(default_factory=set)
+    taught: set[bytes] = field(default_factory=set)
+    pipe: deque[Event] = field(default_factory=deque)
+
+
+@dataclass
+class ModelWorker:
+    """A real worker with its slots. ``urgent`` events come before any other event of the slots."""
+
+    core: Worker
+    slots: list[ModelSlot]
+    alive: bool = True
+    hungry: bool = False
+    urgent: deque[Event] = field(default_factory=deque)
+    connecting: list[tuple[PeerId, int]] = field(default_factory=list)
+
+
+class Nonsense:
+    """A strategy that says anything, or raises. It shall make nothing wrong."""
+
+    name = "nonsense"
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def controller(self) -> Nonsense:
+        return self
+
+    def worker(self) -> Nonsense:
+        return self
+
+    def balance(self, view: object) -> Iterator[Pair | AskToSplit | TellIdle | TellNonIdle]:
+        for _ in range(self._rng.randrange(3)):
+            peers = [PeerId(self._rng.choice([-1, 0, 1, 2, 3, 4, 5, 99])) for _ in range(2)]
+            yield self._rng.choice([Pair(*peers), AskToSplit(peers[0]), TellIdle(), TellNonIdle()])
+            if self._rng.random() < 0.2:
+                raise RuntimeError("a bug in a strategy")
+
+
+class WatchedController(Controller):
+    """The real controller, with an ear at what its ledger commits."""
+
+    committed: deque[Committed]
+
+    def _on_committed(self, job: Job, peer: PeerId, news: Committed) -> None:
+        self.committed.append(news)
+        super()._on_committed(job, peer, news)
+
+
+# --- the world --------------------------------------------------------------------------------------
+
+
+class World:
+    """One run of a plan.
+
+    Args:
+        plan: what kind of run.
+        seed: decides the rest.
+        traced: whether the outcome's digest covers every event and effect; else it is empty.
+    """
+
+    def __init__(self, plan: Plan, seed: int, *, traced: bool = False) -> None:
+        self.plan = plan
+        self.seed = seed
+        self.rng = random.Random(f"{seed}")
+        self.now = 0.0
+        self.steps = 0
+        self._strategy: Strategy = Nonsense(random.Random(f"{seed} nonsense")) if plan.nonsense else SchedulerBased()
+        self.controller = WatchedController(
+            self._strategy.controller(), strategy_name=self._strategy.name, placement=plan.placement
+        )
+        self.controller.committed = deque()
+        self.workers: dict[PeerId, ModelWorker] = {}
+        self._channels: dict[tuple[PeerId, PeerId], deque[Event]] = {}
+        self._slow: set[tuple[PeerId, PeerId]] = set()
+        self._open: set[frozenset[PeerId]] = set()
+        self._closing: Counter[frozenset[PeerId]] = Counter()
+        self._tick_at: float | None = None
+        self._next_peer = 1
+        self._trace = hashlib.sha256() if traced else None
+        self._budget = {
+            "join": plan.joins,
+            "worker": plan.worker_crashes,
+            "slot": plan.slot_crashes,
+            "cut": plan.link_cuts,
+            "failure": plan.failures,
+            "cancel": int(plan.cancels),
+        }
+        self._fault_rate = self.rng.choice([0.005, 0.02, 0.05])
+        self._net_rate = self.rng.choice([0.2, 0.5, 0.8])
+        self._counted: Counter[int] = Counter()
+        self._at_client: Counter[int] = Counter()
+        self._open_roots: set[int] = set()
+        self._settled: set[int] = set()
+        self._state = ""
+        self._relays = 0
+        self.client = self._new_peer()
+        self._populate()
+
+    def run(self) -> Outcome:
+        """Run to the end, where nobody has anything to say any more.
+
+        Raises:
+            WorldError: a rule was broken.
+        """
+        while self._step():
+            self.steps += 1
+            self._rule(self.steps < STEPS_MAX, "the run does not end")
+        return self._judge()
+
+    # --- the beginning ------------------------------------------------------------------------------
+
+    @property
+    def _units(self) -> range:
+        return range(self.plan.items * self.plan.units)
+
+    def _new_peer(self) -> PeerId:
+        self._next_peer += 1
+        return PeerId(self._next_peer - 1)
+
+    def _populate(self) -> None:
+        self._to_controller(events.Joined(self.client, "client", "client", "host", 1, 0, Address("", 0)))
+        for _ in range(self.plan.workers):
+            self._join()
+        plan = self.plan
+        options = JobOptions(
+            reduce=REDUCE if plan.reduce else b"",
+            retries=plan.failures,
+            crash_limit=plan.slot_crashes + 1,
+            placement=plan.placement,
+        )
+        functions = [FUNCTION, REDUCE] if plan.reduce else [FUNCTION]
+        said: list[messages.Message] = [messages.OpenJob(JOB, options)]
+        said += [messages.Function(JOB, digest, digest) for digest in functions]
+        base = 0
+        while base < plan.items:
+            count = min(self.rng.choice([1, 2, 5, 50]), plan.items - base)
+            ranges = [(index * plan.units, (index + 1) * plan.units) for index in range(base, base + count)]
+            payload = Payload(base, count, FUNCTION, json.dumps(ranges).encode())
+            said.append(messages.Submit(Batch(JOB, ROOT, base, base + count, 0, ROOT, 0, payload)))
+            base += count
+        said.append(messages.CloseJob(JOB, plan.items))
+        for message in said:
+            self._post(self.client, CONTROLLER, events.Received(self.client, message))
+
+    def _join(self) -> None:
+        peer = self._new_peer()
+        slots = [ModelSlot() for _ in range(self.plan.slots)]
+        core = Worker(peer, f"worker-{peer}", self.plan.slots, self._strategy.worker())
+        self.workers[peer] = ModelWorker(core, slots)
+        self._to_controller(
+            events.Joined(peer, "worker", f"worker-{peer}", "host", 1, self.plan.slots, Address("host", int(peer)))
+        )
+
+    # --- one step -----------------------------------------------------------------------------------
+
+    def _step(self) -> bool:
+        """Let one thing happen. False when nothing can any more."""
+        self.now += self.rng.choice([0.0, 1e-5, 1e-3])
+        if self.rng.random() < self._fault_rate and self._fault():
+            return True
+        net: list[tuple[PeerId, PeerId]] = [key for key, waiting in self._channels.items() if waiting]
+        work = [
+            (peer, slot)
+            for peer, worker in self.workers.items()
+            if worker.alive
+            for slot in range(len(worker.slots))
+            if self._can_move(worker, slot)
+        ]
+        connecting = [peer for peer, worker in self.workers.items() if worker.alive and worker.connecting]
+        if self._tick_at is not None and self.now >= self._tick_at and self.rng.random() < 0.5:
+            self._tick()
+        elif connecting and self.rng.random() < 0.2 and self._connect(self.rng.choice(connecting)):
+            pass
+        elif net and (not work or self.rng.random() < self._net_rate):
+            key = self.rng.choice(net)
+            if key in self._slow and self.rng.random() < 0.9:
+                key = self.rng.choice(net)
+            self._deliver(*key)
+        elif work:
+            self._slot_move(*self.rng.choice(work))
+        elif connecting:
+            self._connect(self.rng.choice(connecting))
+        elif self._budget["join"]:
+            self._budget["join"] -= 1
+            self._join()
+        elif self._tick_at is not None and not self._state:
+            self.now = max(self.now, self._tick_at)
+            self._tick()
+        else:
+            return False
+        return True
+
+    def _tick(self) -> None:
+        self._tick_at = None
+        self._to_controller(events.Tick())
+
+    def _deliver(self, source: PeerId, target: PeerId) -> None:
+        event = self._channels[source, target].popleft()
+        if isinstance(event, events.Left) and CONTROLLER not in {source, target}:
+            pair = frozenset({source, target})
+            self._closing[pair] -= 1
+            if not self._closing[pair]:
+                del self._closing[pair]
+        if target == CONTROLLER:
+            self._to_controller(event)
+        elif target == self.client:
+            assert isinstance(event, events.Received)
+            self._client_hears(event.message)
+        elif self.workers[target].alive:
+            self._to_worker(target, event)
+
+    # --- the core's effects ---------------------------------------------------------------------------
+
+    def _to_controller(self, event: Event) -> None:
+        done = self.controller.handle(event, self.now)
+        self._note(CONTROLLER, event, done)
+        self._count()
+        for effect in done:
+            if isinstance(effect, effects.Send):
+                if isinstance(effect.message, messages.JobDone):
+                    self._check_done()
+                worker = self.workers.get(effect.to)
+                if effect.to == self.client or (worker is not None and worker.alive):
+                    self._post(CONTROLLER, effect.to, events.Received(CONTROLLER, effect.message))
+            elif isinstance(effect, effects.SetTimer):
+                self._tick_at = effect.at
+            else:
+                raise self._broken(f"the controller wants {effect}")
+        job = self.controller.job(JOB)
+        self._rule(job is None or job.report(self.now).balanced, "the ledger is not balanced")
+
+    def _to_worker(self, me: PeerId, event: Event) -> None:
+        worker = self.workers[me]
+        done = worker.core.handle(event, self.now)
+        self._note(me, event, done)
+        for effect in done:
+            if isinstance(effect, effects.Send):
+                self._relays += isinstance(effect.message, messages.Relay)
+                if effect.to == CONTROLLER or frozenset({me, effect.to}) in self._open:
+                    self._post(me, effect.to, events.Received(me, effect.message))
+            elif isinstance(effect, effects.Connect):
+                worker.connecting.append((effect.peer, effect.address.port))
+            elif isinstance(effect, effects.SetHungry):
+                self._rule(worker.hungry != effect.hungry, "the hungry flag was set to what it was")
+                worker.hungry = effect.hungry
+            else:
+                self._slot_effect(worker, effect)
+
+    def _slot_effect(self, worker: ModelWorker, effect: Effect) -> None:
+        if isinstance(effect, effects.Forget):
+            for slot in worker.slots:
+                slot.taught.clear()
+                slot.known.clear()
+            return
+        if not isinstance(effect, effects.Teach | effects.Run | effects.Reclaim):
+            raise self._broken(f"a worker wants {effect}")
+        slot = worker.slots[effect.slot]
+        if isinstance(effect, effects.Teach):
+            self._rule(not slot.alive or effect.digest not in slot.taught, "a function was taught twice")
+            slot.taught.add(effect.digest)
+            slot.known.add(effect.digest)
+        elif isinstance(effect, effects.Run):
+            batch = effect.batch
+            run = Run(effect, batch.lo, batch.hi, batch.lo, upto=batch.lo)
+            slot.tickets[effect.ticket] = run
+            self._rule(len(slot.tickets) <= CLAIM_ENTRIES, "a slot has more tickets than entries")
+            if slot.alive:
+                self._rule({batch.payload.function, effect.reduce} - {b""} <= slot.known, "a function was not taught")
+                slot.runs.append(run)
+        elif effect.ticket in slot.tickets:
+            run = slot.tickets[effect.ticket]
+            run.limit = min(run.limit, max(effect.limit, run.effect.batch.lo))
+            taken_from = min(max(run.limit, run.claimed), run.effect.batch.hi)
+            worker.urgent.append(events.Reclaimed(effect.slot, effect.ticket, taken_from))
+
+    # --- links ------------------------------------------------------------------------------------------
+
+    def _post(self, source: PeerId, target: PeerId, event: Event) -> None:
+        key = (source, target)
+        if key not in self._channels:
+            self._channels[key] = deque()
+            if self.rng.random() < 0.2:
+                self._slow.add(key)
+        self._channels[key].append(event)
+
+    def _connect(self, me: PeerId) -> bool:
+        worker = self.workers[me]
+        peer, port = worker.connecting[0]
+        pair = frozenset({me, peer})
+        if pair in self._closing:
+            return False  # the other side has not seen the end of the last link yet
+        worker.connecting.pop(0)
+        target = self.workers.get(peer)
+        if port != peer or target is None or not target.alive or self.rng.random() < self.plan.refused:
+            self._to_worker(me, events.Unreachable(peer, "refused"))
+            return True
+        if pair not in self._open:
+            self._open.add(pair)
+            self._post(me, peer, events.Joined(me, "peer", "", "", 0, 0, Address("", 0)))
+        self._post(peer, me, events.Joined(peer, "peer", "", "", 0, 0, Address("", 0)))
+        return True
+
+    def _cut(self, source: PeerId, target: PeerId) -> None:
+        """What the source had said arrives in part, then the end of the link."""
+        waiting = self._channels.setdefault((source, target), deque())
+        kept = self.rng.randint(0, len(waiting))
+        while len(waiting) > kept and not isinstance(waiting[-1], events.Joined):
+            waiting.pop()
+        waiting.append(events.Left(source, "the link broke"))
+
+    # --- faults -----------------------------------------------------------------------------------------
+
+    def _fault(self) -> bool:
+        possible = [kind for kind, left in self._budget.items() if left and kind != "failure"]
+        if not possible:
+            return False
+        kind = self.rng.choice(possible)
+        happened: bool = getattr(self, f"_fault_{kind}")()
+        if happened:
+            self._budget[kind] -= 1
+        return happened
+
+    def _fault_join(self) -> bool:
+        self._join()
+        return True
+
+    def _fault_worker(self) -> bool:
+        living = [peer for peer, worker in self.workers.items() if worker.alive]
+        if not living:
+            return False
+        peer = self.rng.choice(living)
+        worker = self.workers[peer]
+        worker.alive = False
+        worker.connecting.clear()
+        self._cut(peer, CONTROLLER)
+        for pair in [pair for pair in self._open if peer in pair]:
+            self._open.remove(pair)
+            (other,) = pair - {peer}
+            if self.workers[other].alive:
+                self._cut(peer, other)
+                self._closing[pair] += 1
+        for (source, target), waiting in self._channels.items():
+            if target == peer:
+                waiting.clear()
+                if source != CONTROLLER:
+                    self._closing.pop(frozenset({source, target}), None)
+        for other, living_worker in self.workers.items():
+            lefts = sum(isinstance(event, events.Left) for event in self._channels.get((peer, other), ()))
+            if lefts and living_worker.alive:
+                self._closing[frozenset({peer, other})] = lefts
+        self._budget["join"] += 1
+        return True
+
+    def _fault_cut(self) -> bool:
+        pairs = sorted(sorted(pair) for pair in self._open)
+        if not pairs:
+            return False
+        one, other = self.rng.choice(pairs)
+        self._open.remove(frozenset({one, other}))
+        self._closing[frozenset({one, other})] += 2
+        self._cut(one, other)
+        self._cut(other, one)
+        return True
+
+    def _fault_cancel(self) -> bool:
+        self._post(self.client, CONTROLLER, events.Received(self.client, messages.Cancel(JOB, 0, self.plan.items)))
+        return True
+
+    def _fault_slot(self) -> bool:
+        living = [
+            (worker, number)
+            for worker in self.workers.values()
+            if worker.alive
+            for number, slot in enumerate(worker.slots)
+            if slot.alive or slot.starting
+        ]
+        if not living:
+            return False
+        worker, number = self.rng.choice(living)
+        slot = worker.slots[number]
+        ticket, index = -1, -1
+        if slot.runs and slot.runs[0].at < slot.runs[0].effect.batch.hi:
+            run = slot.runs[0]
+            if run.task is not None:
+                ticket, index = run.effect.ticket, run.task.index
+            elif run.entries and self.rng.random() < 0.5:
+                ticket, index = run.effect.ticket, run.entries[-1][0].index
+        starting = not slot.alive
+        slot.alive = slot.starting = False
+        slot.runs.clear()
+        slot.pipe.append(events.SlotDied(SlotId(number), ticket, index, False, starting, "killed by SIGKILL"))
+        return True
+
+    # --- slots ------------------------------------------------------------------------------------------
+
+    def _can_move(self, worker: ModelWorker, number: int) -> bool:
+        slot = worker.slots[number]
+        return bool(worker.urgent or slot.pipe or slot.runs or slot.starting)
+
+    def _slot_move(self, me: PeerId, number: int) -> None:
+        worker = self.workers[me]
+        slot = worker.slots[number]
+        if worker.urgent:
+            self._to_worker(me, worker.urgent.popleft())
+        elif slot.pipe and (not (slot.runs or slot.starting) or self.rng.random() < 0.5):
+            event = slot.pipe.popleft()
+            if isinstance(event, events.SlotFinished):
+                slot.tickets.pop(event.ticket, None)
+            elif isinstance(event, events.SlotDied):
+                slot.tickets.clear()
+                slot.starting = True
+            self._to_worker(me, event)
+        elif slot.starting:
+            slot.starting = False
+            slot.alive = True
+            slot.taught.clear()
+            slot.known.clear()
+            slot.pipe.append(events.SlotReady(SlotId(number), 1))
+        elif slot.runs:
+            self._run(worker, SlotId(number), slot)
+
+    def _run(self, worker: ModelWorker, number: SlotId, slot: ModelSlot) -> None:
+        """One step of the slot's process: claim in two halves, then begin, run, split and end tasks."""
+        run = slot.runs[0]
+        batch = run.effect.batch
+        if run.task is not None:
+            self._run_task(worker, number, slot, run, run.task)
+        elif run.at < run.claimed and not run.announced:
+            lo, hi = json.loads(batch.payload.data)[run.at - batch.payload.base]
+            fails = self._budget["failure"] > 0 and self.rng.random() < 0.2
+            self._budget["failure"] -= fails
+            run.task = Task(run.at, lo, hi, fails)
+        elif run.announced:
+            run.announced = False
+            if run.limit < run.claimed:
+                run.claimed = max(run.at, run.limit)
+            if run.claimed == run.at:
+                self._finish(number, slot, run)
+        elif run.at < batch.hi:
+            run.announced = True
+            run.claimed = min(run.at + self.rng.choice([1, 1, 2, 4]), batch.hi)
+        else:
+            self._finish(number, slot, run)
+
+    def _run_task(self, worker: ModelWorker, number: SlotId, slot: ModelSlot, run: Run, task: Task) -> None:
+        if self.plan.splits and task.end - task.at > 1 and self.rng.random() < (0.5 if worker.hungry else 0.05):
+            middle = (task.at + task.end) // 2
+            self._spawn(number, slot, run, task, middle, task.end)
+            task.end = middle
+        elif task.at < task.end:
+            task.units.append(task.at)
+            task.at += 1
+        else:
+            run.entries.append((task, task.fails))
+            run.task = None
+            run.at += 1
+            if self.rng.random() < 0.4:
+                self._flush(number, slot, run)
+
+    def _spawn(self, number: SlotId, slot: ModelSlot, run: Run, task: Task, lo: int, hi: int) -> None:
+        batch = run.effect.batch
+        if SPAWNED not in slot.known:
+            slot.known.add(SPAWNED)
+            slot.pipe.append(events.SlotTaught(number, JOB, SPAWNED, SPAWNED))
+        cuts = sorted({lo, hi, *(self.rng.randint(lo, hi) for _ in range(self.rng.randrange(3)))})
+        ranges = list(itertools.pairwise(cuts))
+        first, task.children = task.children, task.children + len(ranges)
+        payload = Payload(first, len(ranges), SPAWNED, json.dumps(ranges).encode())
+        child = Batch(
+            JOB,
+            run_of(run.effect.first_run, batch, task.index),
+            first,
+            task.children,
+            task.index if batch.origin == ROOT else batch.root,
+            batch.origin,
+            task.index,
+            payload,
+        )
+        slot.pipe.append(events.SlotSpawned(number, run.effect.ticket, child))
+
+    def _finish(self, number: SlotId, slot: ModelSlot, run: Run) -> None:
+        self._flush(number, slot, run)
+        slot.runs.popleft()
+        slot.pipe.append(events.SlotFinished(number, run.effect.ticket, run.at))
+
+    def _flush(self, number: SlotId, slot: ModelSlot, run: Run) -> None:
+        if run.at > run.upto:
+            run.upto = run.at
+            groups = tuple(self._groups(run))
+            run.entries.clear()
+            slot.pipe.append(events.SlotDone(number, run.effect.ticket, run.at, groups))
+
+    def _groups(self, run: Run) -> Iterator[Group]:
+        """What a slot makes of finished tasks: failures and parents alone, the others together."""
+        batch = run.effect.batch
+        together: list[Task] = []
+        for task, failed in run.entries:
+            if failed:
+                failure = Failure("exception", "an error of the user", "", "host", b"")
+                yield Group(FAILED, b"", (_member(batch, [task]),), 0.0, failure)
+            elif task.children:
+                member = replace(_member(batch, [task]), run=run_of(run.effect.first_run, batch, task.index))
+                yield self._group(batch, (member,), [task], combined=self.plan.reduce)
+            else:
+                together.append(task)
+        combined = self.plan.reduce and batch.origin != ROOT
+        parts = list(_neighbours(together))
+        if combined and together:
+            yield self._group(batch, tuple(_member(batch, part) for part in parts), together, combined=True)
+        elif not combined:
+            for part in parts:
+                yield self._group(batch, (_member(batch, part),), part, combined=False)
+
+    def _group(self, batch: Batch, members: tuple[Member, ...], tasks: list[Task], *, combined: bool) -> Group:
+        kind = COMBINED if combined else VALUES if batch.origin == ROOT else SILENT
+        seconds = self.plan.unit_s * sum(len(task.units) for task in tasks)
+        return Group(kind, json.dumps([task.units for task in tasks]).encode(), members, seconds, None)
+
+    # --- what must hold -----------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        """Count the units that the ledger has just committed."""
+        while self.controller.committed:
+            news = self.controller.committed.popleft()
+            if news.group.kind == FAILED:
+                raise self._broken("a task failed for good, although its failures were few")
+            units: list[list[int]] = json.loads(news.group.data)
+            if news.group.kind != COMBINED:
+                ((member, fresh),) = news.parts
+                units = [units[index - member.lo] for lo, hi in fresh for index in range(lo, hi)]
+            self._counted.update(unit for task in units for unit in task)
+            self._rule(max(self._counted.values(), default=1) == 1, "a unit was counted twice")
+
+    def _check_done(self) -> None:
+        job = self.controller.job(JOB)
+        assert job is not None
+        self._rule(not self._state, "a job ended twice")
+        self._state = job.state
+        allowed = ("done", "cancelled") if self.plan.cancels else ("done",)
+        self._rule(job.state in allowed, f"the job ended as {job.state}")
+        if job.state == "done":
+            self._rule(self._counted.keys() == set(self._units), "a job was declared done too early")
+
+    def _client_hears(self, message: messages.Message) -> None:
+        if isinstance(message, messages.Values):
+            values = json.loads(message.data)
+            for index in range(message.lo, message.hi):
+                self._at_client.update(values[index - message.base])
+                self._settle(index, open_=message.open)
+        elif isinstance(message, messages.Partial):
+            self._rule(message.root not in self._settled, "a value came for an item that was settled")
+            self._at_client.update(unit for units in json.loads(message.data) for unit in units)
+            self._open_roots.add(message.root)
+        elif isinstance(message, messages.Settled):
+            self._open_roots.discard(message.root)
+            self._settle(message.root, open_=False)
+        elif not isinstance(message, messages.JobDone | messages.Cancelled):
+            raise self._broken(f"the client was told {message}")
+
+    def _settle(self, root: int, *, open_: bool) -> None:
+        self._rule(root not in self._settled, f"item {root} was settled twice")
+        (self._open_roots if open_ else self._settled).add(root)
+
+    def _judge(self) -> Outcome:
+        job = self.controller.job(JOB)
+        self._rule(job is not None and bool(self._state), "nothing moves, and the job is not done")
+        assert job is not None
+        if self._state == "done":
+            self._rule(job.ledger.outstanding == 0, "a job that is done has tasks left")
+            self._rule(self._settled == set(range(self.plan.items)), "the client waits for an item")
+            self._rule(not self._open_roots, "the client waits for what an item spawned")
+            counted = self._at_client if self.plan.reduce else self._counted
+            self._rule(counted == Counter(self._units), "the units do not add up")
+        if not self.plan.worker_crashes and not self.plan.reduce:
+            self._rule(job.requeued == 0, "work was lost, and found again, although no worker was lost")
+        for peer, worker in self.workers.items():
+            if worker.alive:
+                self._rule(not worker.core.held(), f"worker {peer} holds tasks of a job that has ended")
+        digest = self._trace.hexdigest() if self._trace is not None else ""
+        ledger = job.ledger
+        return Outcome(
+            self.steps,
+            digest,
+            self._state,
+            ledger.duplicates,
+            ledger.orphans,
+            job.requeued,
+            ledger.spawned,
+            self._relays,
+        )
+
+    def _note(self, who: PeerId, event: Event, done: Iterable[Effect]) -> None:
+        if self._trace is not None:
+            self._trace.update(f"{self.now!r} {who} {event!r} {done!r}\n".encode())
+
+    def _rule(self, holds: bool, sentence: str) -> None:
+        if not holds:
+            raise self._broken(sentence)
+
+    def _broken(self, sentence: str) -> WorldError:
+        return WorldError(f"{sentence} (step {self.steps} of World({self.plan}, seed={self.seed}).run())")
+
+
+def _member(batch: Batch, tasks: list[Task]) -> Member:
+    lo, hi = tasks[0].index, tasks[-1].index + 1
+    root = lo if batch.origin == ROOT else batch.root
+    return Member(batch.origin, lo, hi, root, batch.parent_origin, batch.parent_index, ROOT, ())
+
+
+def _neighbours(tasks: list[Task]) -> Iterator[list[Task]]:
+    part: list[Task] = []
+    for task in tasks:
+        if part and part[-1].index + 1 != task.index:
+            yield part
+            part = []
+        part.append(task)
+    if part:
+        yield part
