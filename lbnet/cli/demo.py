@@ -59,7 +59,8 @@ def command(ctx: click.Context, tree: str, workers: int, as_json: bool) -> None:
         click.echo(show.figures(report))
         moved = sum(worker.batches_received for worker in report.workers)
         click.echo(
-            f"{moved} batches moved between workers; {found.nodes / report.makespan_s:,.0f} nodes/s, every hash computed"
+            f"{moved} batches moved between workers; "
+            f"{found.nodes / report.makespan_s:,.0f} nodes/s, every hash computed"
         )
     ctx.exit(0 if right else 1)
 

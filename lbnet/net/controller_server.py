@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 
@@ -11,15 +12,20 @@ from lbnet.core import effects, events
 from lbnet.core.controller import Controller
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
-from lbnet.errors import RemoteProtocolError, UsageError
-from lbnet.net.greeting import MAGIC, refusal
-from lbnet.net.link import Link
-from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Refused, Welcome
+from lbnet.errors import UsageError
+from lbnet.net.greeting import MAGIC, Reception, printable
+from lbnet.net.link import Link, check_port, say_goodbye, words
+from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Welcome
 from lbnet.types import Address, PeerId
 
 _log = logging.getLogger("lbnet.controller")
 
 _ROLES = frozenset({"worker", "client"})
+
+_HINTS = {
+    errno.EADDRINUSE: "another program listens there; choose another --port, or 0 for any",
+    errno.EACCES: "low ports are kept for the system; choose a --port above 1023, or 0 for any",
+}
 
 
 class ControllerServer:
@@ -33,14 +39,23 @@ class ControllerServer:
         self._controller = controller
         self._links: dict[PeerId, Link] = {}
         self._peers: dict[Link, PeerId] = {}
-        self._greeting: dict[Link, asyncio.TimerHandle] = {}
+        self._reception = Reception(
+            roles=_ROLES, admit=self._admit, on_message=self._on_message, on_closed=self._on_closed, log=_log
+        )
         self._next_peer = 1
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
         self.address = Address("", 0)
+        """Where it listens, once it does."""
 
     async def start(self, host: str, port: int, listening: socket.socket | None = None) -> None:
-        """Listen. ``listening`` is a socket that somebody else has bound already.
+        """Listen.
+
+        Args:
+            host: the interface; all of them if empty.
+            port: the port, 0 for any free one.
+            listening: a socket that somebody else has bound already, instead of ``host`` and ``port``.
 
         Raises:
             UsageError: the address cannot be bound; the sentence says why.
@@ -48,84 +63,67 @@ class ControllerServer:
         loop = asyncio.get_running_loop()
         try:
             if listening is not None:
-                self._server = await loop.create_server(self._accept, sock=listening)
+                self._server = await loop.create_server(self._reception.accept, sock=listening)
             else:
-                self._server = await loop.create_server(self._accept, host, port, reuse_address=True)
-        except OSError as error:
-            hint = "another program listens there; choose another --port, or 0 for any" if port else "check --host"
-            raise UsageError(f"cannot listen on {host}:{port} ({error.strerror or error}): {hint}") from None
+                check_port(port)
+                self._server = await loop.create_server(self._reception.accept, host, port, reuse_address=True)
+        except (OSError, ValueError) as error:
+            hint = _HINTS.get(getattr(error, "errno", None) or 0, "check --host and --port")
+            raise UsageError(f"cannot listen on {Address(host, port)} ({words(error)}): {hint}") from None
         name = self._server.sockets[0].getsockname()
         self.address = Address(str(name[0]), int(name[1]))
 
     async def stop(self) -> None:
-        """Say goodbye to all, and close."""
+        """Say goodbye to all, and close: within ``limits.STOP_TIMEOUT_S`` no socket is left."""
+        self._stopped = True
         if self._server is not None:
             self._server.close()
         if self._timer is not None:
             self._timer.cancel()
-        for link in list(self._links.values()):
-            link.send(Goodbye("the controller was stopped"))
-            link.close("the controller was stopped")
-        for link, timer in self._greeting.items():
-            timer.cancel()
-            link.abort("the controller was stopped")
-        await asyncio.sleep(0)
+        await asyncio.gather(self._reception.close(), say_goodbye(self._peers, "the controller was stopped"))
 
     # --- links ----------------------------------------------------------------------------------
 
-    def _accept(self) -> Link:
-        return Link(self._on_message, self._on_closed, self._on_open)
-
-    def _on_open(self, link: Link) -> None:
-        def expire() -> None:
-            link.abort(f"{link.peer_address} connected and said nothing")
-
-        self._greeting[link] = asyncio.get_running_loop().call_later(limits.GREETING_TIMEOUT_S, expire)
-
-    def _on_message(self, link: Link, message: Message) -> None:
-        if isinstance(message, Goodbye):
-            link.close(f"it left: {message.reason}")
-        elif link in self._peers:
-            self._handle(events.Received(self._peers[link], message))
-        elif isinstance(message, Hello):
-            self._on_hello(link, message)
-        else:
-            raise RemoteProtocolError(f"{type(message).__name__} came before HELLO")
-
-    def _on_hello(self, link: Link, message: Hello) -> None:
-        reason = refusal(message, _ROLES)
-        if reason is None and self._next_peer >= limits.PEERS_MAX:
-            reason = "this controller has given out all its ids: start it anew"
-        if reason is not None:
-            _log.warning("refused %s: %s", link.peer_address, reason)
-            link.send(Refused(reason))
-            link.close(reason)
-            return
-        self._greeting.pop(link).cancel()
+    def _admit(self, link: Link, message: Hello) -> str | None:
+        if self._next_peer >= limits.PEERS_MAX:
+            return "this controller has given out all its ids: start it anew"
         peer = PeerId(self._next_peer)
         self._next_peer += 1
         self._links[peer] = link
         self._peers[link] = peer
-        link.greet(SAID_BY[message.role])
+        link.greet(SAID_BY[message.role], throttled=message.role == "client")
         link.send(Welcome(MAGIC, PROTOCOL_VERSION, peer, str(self.address)))
         host = link.peer_address.host
-        name = message.name or f"{message.role}-{peer}"
+        name = printable(message.name) or f"{message.role}-{peer}"
         _log.info("%s %s joined from %s (pid %d)", message.role, name, host, message.pid)
         self._handle(
             events.Joined(
-                peer, message.role, name, message.host, message.pid, message.slots, Address(host, message.port)
+                peer,
+                message.role,
+                name,
+                printable(message.host),
+                message.pid,
+                message.slots,
+                Address(host, message.port),
             )
         )
+        return None
+
+    def _on_message(self, link: Link, message: Message) -> None:
+        if isinstance(message, Goodbye):
+            self._gone(link, f"it left: {printable(message.reason)}", logging.INFO)
+            link.abort("it left")
+        else:
+            self._handle(events.Received(self._peers[link], message))
 
     def _on_closed(self, link: Link, reason: str) -> None:
-        timer = self._greeting.pop(link, None)
-        if timer is not None:
-            timer.cancel()
-            _log.warning("a connection that never joined is gone: %s", reason)
+        self._gone(link, reason, logging.WARNING)
+
+    def _gone(self, link: Link, reason: str, level: int) -> None:
         peer = self._peers.pop(link, None)
-        if peer is not None:
+        if peer is not None and not self._stopped:
             del self._links[peer]
-            _log.info("peer %d is gone: %s", peer, reason)
+            _log.log(level, "peer %d (%s) is gone: %s", peer, link.peer_address, reason)
             self._handle(events.Left(peer, reason))
 
     # --- the core -------------------------------------------------------------------------------
@@ -142,8 +140,7 @@ class ControllerServer:
         elif isinstance(effect, effects.Disconnect):
             link = self._links.get(effect.peer)
             if link is not None:
-                _log.error("closing the link to peer %d: %s", effect.peer, effect.reason)
-                link.abort(effect.reason)
+                link.abort(f"it broke the protocol: {effect.reason}")
         elif isinstance(effect, effects.SetTimer):
             if self._timer is not None:
                 self._timer.cancel()

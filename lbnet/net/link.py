@@ -1,23 +1,33 @@
 """One TCP connection that carries messages: frames in, frames out, written once a turn of the loop.
 
 It checks that a peer says only what its role may say; it must not know what messages mean.
+
+Memory: a peer that makes us send more than it reads must not fill our memory, so a *throttled* link reads
+nothing from its peer while more than ``limits.LINK_BUFFER_HIGH_BYTES`` wait to be sent to it. Two ends that
+both did so could wait for each other for ever. Therefore exactly one end of one kind of link is throttled:
+the controller's end of its links to clients. A client always reads, so what waits for it gets shorter and
+the controller reads on. Links of workers are never throttled. It would bound nothing, since a worker is
+sent new work only after it took the last and said IDLE; and its results and acknowledgements would have to
+wait behind a large batch that is on its way to it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from lbnet import limits
 from lbnet.errors import RemoteProtocolError
 from lbnet.protocol.codec import decode, encode
 from lbnet.protocol.framing import FrameReader, frame
-from lbnet.protocol.messages import Hello, Message, Refused, Welcome
+from lbnet.protocol.messages import Goodbye, Hello, Message, Refused, Welcome
 from lbnet.types import Address
 
 GREETINGS: frozenset[type[Message]] = frozenset({Hello, Welcome, Refused})
+"""What may be said before the greeting is over."""
 
 
 class Link(asyncio.Protocol):
@@ -27,6 +37,12 @@ class Link(asyncio.Protocol):
         on_message: called with every message; what it raises as ``RemoteProtocolError`` closes the link.
         on_closed: called once, with the reason in words, when the connection is gone.
         on_open: called when the connection is made.
+
+    Attributes:
+        peer_address: where the other end is.
+        own_address: where this end is.
+        greeted: whether the greeting is over.
+        closed: set when the connection is gone.
     """
 
     def __init__(
@@ -43,56 +59,61 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._reason = ""
+        self._throttled = False
+        self.peer_address = Address("?", 0)
+        self.own_address = Address("?", 0)
         self.greeted = False
+        self.closed = asyncio.Event()
 
     # --- for the driver -------------------------------------------------------------------------
 
-    def greet(self, may_say: frozenset[type[Message]]) -> None:
-        """The greeting is over: from now on the peer may say these messages."""
+    def greet(self, may_say: frozenset[type[Message]], *, throttled: bool = False) -> None:
+        """The greeting is over: from now on the peer may say these messages.
+
+        Args:
+            throttled: read nothing while too much waits to be sent; the other end must not do the same.
+        """
         self._allowed = may_say
         self._reader.frame_bytes_max = limits.FRAME_BYTES_MAX
+        self._throttled = throttled
         self.greeted = True
 
     def send(self, message: Message) -> None:
-        """Send a message; all that is sent in one turn of the loop goes out in one write."""
-        if self._transport is None or self._transport.is_closing():
+        """Send a message; what is sent in one turn of the loop goes out in one write. No effect on a closing link."""
+        if self._ending:
             return
         if not self._out:
             asyncio.get_running_loop().call_soon(self._flush)
         self._out.append(frame(encode(message)))
 
     def close(self, reason: str) -> None:
-        """Send what is waiting, then close."""
+        """Send what is waiting, then close. Nothing more is read, and only :meth:`abort` ends the wait for a peer
+        that does not take it.
+        """
         self._reason = self._reason or reason
         if self._transport is not None:
             self._flush()
             self._transport.close()
 
     def abort(self, reason: str) -> None:
-        """Close now; what is waiting is lost."""
+        """Close now; what is waiting is lost, and nothing more is read."""
         self._reason = self._reason or reason
         if self._transport is not None:
             self._transport.abort()
 
     @property
-    def peer_address(self) -> Address:
-        """Where the other end is."""
-        return self._name("peername")
-
-    @property
-    def own_address(self) -> Address:
-        """Where this end is."""
-        return self._name("sockname")
-
-    def _name(self, which: str) -> Address:
-        name = self._transport.get_extra_info(which) if self._transport is not None else None
-        return Address(str(name[0]), int(name[1])) if isinstance(name, tuple) else Address("?", 0)
+    def _ending(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
 
     # --- asyncio.Protocol -----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=limits.LINK_BUFFER_HIGH_BYTES)
+        # Once, and now: a socket whose peer is gone does not know these any more.
+        self.peer_address = _address(transport, "peername")
+        self.own_address = _address(transport, "sockname")
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -103,22 +124,80 @@ class Link(asyncio.Protocol):
         """Bytes came: whole frames become messages."""
         self._reader.feed(data)
         try:
-            while (body := self._reader.next()) is not None:
+            while not self._ending and (body := self._reader.next()) is not None:
                 message = decode(body)
                 if type(message) not in self._allowed:
                     raise RemoteProtocolError(f"{type(message).__name__} may not be said here")
                 self._on_message(self, message)
         except RemoteProtocolError as error:
-            self.abort(f"{self.peer_address} broke the protocol: {error}")
+            self.abort(f"it broke the protocol: {error}")
+
+    def eof_received(self) -> None:
+        """The peer will say nothing more. One that leaves so does not read either: what waits for it is dropped."""
+        self.abort("the peer closed the connection")
+
+    def pause_writing(self) -> None:
+        """Too much waits to be sent."""
+        if self._throttled and self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Most of it is sent."""
+        if self._throttled and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         reason = self._reason or (f"the connection broke: {exc}" if exc else "the peer closed the connection")
         self._transport = None
         self._out.clear()
+        self.closed.set()
         self._on_closed(self, reason)
 
     def _flush(self) -> None:
-        if self._out and self._transport is not None:
-            self._transport.writelines(self._out)
+        if self._out and not self._ending:
+            cast("asyncio.Transport", self._transport).writelines(self._out)
         self._out.clear()
+
+
+async def say_goodbye(links: Iterable[Link], reason: str) -> None:
+    """Leave on purpose: send what is waiting and GOODBYE, and return when all links are closed.
+
+    Who has not taken it after ``limits.STOP_TIMEOUT_S`` is cut off.
+    """
+    links = list(links)
+    for link in links:
+        link.send(Goodbye(reason))
+        link.close(reason)
+    try:
+        async with asyncio.timeout(limits.STOP_TIMEOUT_S):
+            for link in links:
+                await link.closed.wait()
+    except TimeoutError:
+        pass
+    finally:
+        for link in links:
+            link.abort(reason)
+    for link in links:
+        await link.closed.wait()
+
+
+def check_port(port: int) -> None:
+    """Raise ``ValueError`` for what is no port: uvloop would take another one, without a word."""
+    if not 0 <= port < 1 << 16:
+        raise ValueError("a port is a number from 0 to 65535")
+
+
+def words(error: OSError | ValueError) -> str:
+    """What the system says about a failed call, without the event loop's decoration."""
+    if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
+        return os.strerror(error.errno)
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _address(transport: asyncio.BaseTransport, which: str) -> Address:
+    try:
+        name = transport.get_extra_info(which)
+    except OSError:  # uvloop asks the system, and the peer has gone already
+        name = None
+    return Address(str(name[0]), int(name[1])) if isinstance(name, tuple) else Address("?", 0)

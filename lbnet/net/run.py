@@ -22,6 +22,9 @@ from lbnet.strategies import registry
 from lbnet.types import Address
 from lbnet.version import VERSION
 
+_STOP_S = 2 * limits.STOP_TIMEOUT_S - 0.2
+"""A process that was told to stop is gone within twice the time that its parts get for it."""
+
 
 def run_controller(
     *,
@@ -51,7 +54,7 @@ def run_controller(
     """
     half = registry.load(strategy).controller()
 
-    async def main(stopped: asyncio.Event) -> None:
+    async def main() -> None:
         server = ControllerServer(
             Controller(
                 half,
@@ -62,9 +65,11 @@ def run_controller(
             )
         )
         await server.start(host, port, listening)
-        on_ready(server.address)
-        await stopped.wait()
-        await server.stop()
+        try:
+            on_ready(server.address)
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await server.stop()
 
     _run(main, stop_on_stdin_eof=stop_on_stdin_eof)
 
@@ -94,39 +99,41 @@ def run_worker(
     """
     loaded = registry.load(strategy)
 
-    async def main(stopped: asyncio.Event) -> None:
+    async def main() -> None:
         node = WorkerNode(slots=slots or cores_available(), name=name, strategy=loaded)
         await node.start(connect)
-        on_ready(node.name, node.peer)
-        stop = asyncio.ensure_future(stopped.wait())
-        await asyncio.wait((stop, node.lost), return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        await node.stop()
-        if not stopped.is_set():
-            raise ConnectionLostError(f"the controller at {connect} is gone: {node.lost.result()}")
+        try:
+            on_ready(node.name, node.peer)
+            reason = await node.lost
+        finally:
+            await node.stop()
+        raise ConnectionLostError(f"the controller at {connect} is gone: {reason}")
 
     _run(main, stop_on_stdin_eof=stop_on_stdin_eof)
 
 
-def _run(main: Callable[[asyncio.Event], Coroutine[None, None, None]], *, stop_on_stdin_eof: bool) -> None:
+def _run(main: Callable[[], Coroutine[None, None, None]], *, stop_on_stdin_eof: bool) -> None:
+    """Run ``main`` until it ends or is to stop. Then it is cancelled, and cancelled again if it does not hurry."""
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="lbnet %(levelname)s %(asctime)s %(name)s: %(message)s"
     )
 
     async def with_signals() -> None:
         loop = asyncio.get_running_loop()
-        stopped = asyncio.Event()
-        running = asyncio.ensure_future(main(stopped))
+        running = asyncio.ensure_future(main())
+        stopping = False
 
         def stop() -> None:
-            """The second signal, or one that comes before it runs, ends it at once."""
-            if stopped.is_set():
-                running.cancel()
-            stopped.set()
-            loop.call_later(2 * limits.STOP_TIMEOUT_S - 0.2, running.cancel)
+            """The first signal lets it leave in good order, the second one ends it at once."""
+            nonlocal stopping
+            if not stopping:
+                loop.call_later(_STOP_S, running.cancel)
+            stopping = True
+            running.cancel()
 
         def hang_up() -> None:
             if not os.read(sys.stdin.fileno(), 4096):
+                loop.remove_reader(sys.stdin.fileno())
                 stop()
 
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -136,7 +143,7 @@ def _run(main: Callable[[asyncio.Event], Coroutine[None, None, None]], *, stop_o
         try:
             await running
         except asyncio.CancelledError:
-            if not stopped.is_set():
+            if not stopping:
                 raise
         finally:
             if stop_on_stdin_eof:

@@ -12,18 +12,19 @@ from lbnet.core import effects, events
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
 from lbnet.core.worker import Worker
-from lbnet.errors import ConnectError, RemoteProtocolError
-from lbnet.net.greeting import MAGIC, connect, hello, refusal
-from lbnet.net.link import Link
+from lbnet.errors import ConnectError
+from lbnet.net.greeting import MAGIC, Reception, connect, hello, printable
+from lbnet.net.link import Link, say_goodbye
 from lbnet.pool.parent import Pool
-from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Refused, Welcome
+from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Welcome
 from lbnet.strategies.base import Strategy
-from lbnet.types import CONTROLLER, Address, PeerId
+from lbnet.types import CONTROLLER, Address, PeerId, SlotId
 
 _log = logging.getLogger("lbnet.worker")
 
 _CONTROLLER_SAYS = SAID_BY["controller-to-worker"]
 _PEERS_SAY = SAID_BY["peer"]
+_ROLES = frozenset({"peer"})
 
 
 class WorkerNode:
@@ -44,12 +45,15 @@ class WorkerNode:
         self._pool = Pool(slots, self._handle)
         self._links: dict[PeerId, Link] = {}
         self._peers: dict[Link, PeerId] = {}
-        self._greeting: dict[Link, asyncio.TimerHandle] = {}
+        self._reception = Reception(
+            roles=_ROLES, admit=self._admit, on_message=self._on_message, on_closed=self._on_closed, log=_log
+        )
         self._connecting: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: deque[Event] = deque()
         self._handling = False
+        self._stopped = False
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done, with the reason, when the controller is gone."""
 
@@ -67,20 +71,26 @@ class WorkerNode:
             raise
 
     async def stop(self) -> None:
-        """Leave: say goodbye, end the slots, close all links."""
+        """Leave: say goodbye, end the slots, close all links. Takes little more than ``limits.STOP_TIMEOUT_S``.
+
+        When it is cancelled, it ends the slots at once.
+        """
+        self._stopped = True
         if self._server is not None:
             self._server.close()
         if self._timer is not None:
             self._timer.cancel()
         for task in self._connecting:
             task.cancel()
-        for link in list(self._links.values()):
-            link.send(Goodbye("the worker was stopped"))
-            link.close("the worker was stopped")
-        for link, timer in list(self._greeting.items()):
-            timer.cancel()
-            link.abort("the worker was stopped")
-        await self._pool.stop()
+        try:
+            await asyncio.gather(
+                self._reception.close(), say_goodbye(self._peers, "the worker was stopped"), self._pool.stop()
+            )
+            await asyncio.gather(*self._connecting, return_exceptions=True)
+        except asyncio.CancelledError:
+            for slot in range(self._slots):
+                self._pool.execute(effects.Kill(SlotId(slot)))
+            raise
 
     # --- joining --------------------------------------------------------------------------------
 
@@ -108,9 +118,7 @@ class WorkerNode:
             for sock in listening:
                 sock.close()
             raise
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: Link(self._on_message, self._on_closed, self._on_open), sock=listening[0]
-        )
+        self._server = await asyncio.get_running_loop().create_server(self._reception.accept, sock=listening[0])
 
     def _on_welcome(self, link: Link, welcome: Welcome) -> None:
         self.peer = welcome.peer
@@ -120,33 +128,14 @@ class WorkerNode:
         self._worker = Worker(welcome.peer, self.name, self._slots, self._strategy.worker())
         self._drain()
 
-    def _on_open(self, link: Link) -> None:
-        def expire() -> None:
-            link.abort(f"{link.peer_address} connected and said nothing")
+    # --- links ----------------------------------------------------------------------------------
 
-        self._greeting[link] = asyncio.get_running_loop().call_later(limits.GREETING_TIMEOUT_S, expire)
-
-    def _on_message(self, link: Link, message: Message) -> None:
-        if isinstance(message, Goodbye):
-            link.close(f"it left: {message.reason}")
-        elif link in self._peers:
-            self._handle(events.Received(self._peers[link], message))
-        elif isinstance(message, Hello):
-            self._on_hello(link, message)
-        else:
-            raise RemoteProtocolError(f"{type(message).__name__} came before HELLO")
-
-    def _on_hello(self, link: Link, message: Hello) -> None:
-        reason = refusal(message, frozenset({"peer"}))
-        if reason is None and self.peer == CONTROLLER:
-            reason = "this worker has not joined yet"
-        if reason is not None:
-            link.send(Refused(reason))
-            link.close(reason)
-            return
-        self._greeting.pop(link).cancel()
+    def _admit(self, link: Link, message: Hello) -> str | None:
+        if message.peer == self.peer:
+            return "a worker has no link to itself"
         link.send(Welcome(MAGIC, PROTOCOL_VERSION, self.peer, ""))
         self._add_peer(link, PeerId(message.peer))
+        return None
 
     def _add_peer(self, link: Link, peer: PeerId) -> None:
         """Two workers may connect to each other at the same time: both links stay, the first one is written to."""
@@ -156,24 +145,35 @@ class WorkerNode:
             self._links[peer] = link
             self._handle(events.Joined(peer, "peer", "", "", 0, 0, link.peer_address))
 
+    def _on_message(self, link: Link, message: Message) -> None:
+        if isinstance(message, Goodbye):
+            self._gone(link, f"it left: {printable(message.reason)}", logging.INFO)
+            link.abort("it left")
+        else:
+            self._handle(events.Received(self._peers[link], message))
+
     def _on_closed(self, link: Link, reason: str) -> None:
-        timer = self._greeting.pop(link, None)
-        if timer is not None:
-            timer.cancel()
+        self._gone(link, reason, logging.WARNING)
+
+    def _gone(self, link: Link, reason: str, level: int) -> None:
+        """The end of one link to a worker is the end of all links to it.
+
+        Work that came on one of them may have been acknowledged on another. If only the second one broke, the donor
+        would hear of neither, and keep for ever what nobody holds any more.
+        """
         peer = self._peers.pop(link, None)
-        if peer is None:
+        if peer is None or self._stopped:
             return
         if peer == CONTROLLER:
             if not self.lost.done():
                 self.lost.set_result(reason)
             return
-        if self._links.get(peer) is link:
-            del self._links[peer]
-            self._handle(events.Left(peer, reason))
-            other = next((link for link, at in self._peers.items() if at == peer), None)
-            if other is not None:
-                self._links[peer] = other
-                self._handle(events.Joined(peer, "peer", "", "", 0, 0, other.peer_address))
+        del self._links[peer]
+        for other in [other for other, at in self._peers.items() if at == peer]:
+            del self._peers[other]
+            other.abort("another link to this worker ended")
+        _log.log(level, "the link to worker %d (%s) is gone: %s", peer, link.peer_address, reason)
+        self._handle(events.Left(peer, reason))
 
     # --- the core -------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class WorkerNode:
 
     def _drain(self) -> None:
         """Handle events in order; those that effects produce at once come after all effects of the first."""
-        if self._handling or self._worker is None:
+        if self._handling or self._stopped or self._worker is None:
             return
         self._handling = True
         try:
@@ -206,8 +206,7 @@ class WorkerNode:
         elif isinstance(effect, effects.Disconnect):
             link = self._links.get(effect.peer)
             if link is not None:
-                _log.error("closing the link to peer %d: %s", effect.peer, effect.reason)
-                link.abort(effect.reason)
+                link.abort(f"it broke the protocol: {effect.reason}")
         elif isinstance(effect, effects.SetTimer):
             if self._timer is not None:
                 self._timer.cancel()
@@ -220,12 +219,16 @@ class WorkerNode:
             self._handle(events.Joined(peer, "peer", "", "", 0, 0, address))
             return
 
+        def unreachable(reason: str) -> None:
+            _log.warning("no direct link to worker %d; its work goes through the controller: %s", peer, reason)
+            self._handle(events.Unreachable(peer, reason))
+
         def on_welcome(link: Link, welcome: Welcome) -> None:
             if welcome.peer == peer:
                 self._add_peer(link, peer)
             else:
                 link.abort("another worker answers at this address")
-                self._handle(events.Unreachable(peer, f"worker {welcome.peer} answers at {address}"))
+                unreachable(f"worker {welcome.peer} answers at {address}")
 
         try:
             await connect(
@@ -239,5 +242,4 @@ class WorkerNode:
                 what="an lbnet worker",
             )
         except ConnectError as error:
-            _log.warning("no direct link to worker %d; its work goes through the controller: %s", peer, error)
-            self._handle(events.Unreachable(peer, str(error)))
+            unreachable(str(error))
