@@ -41,7 +41,7 @@ PAYLOAD_BYTES_SOFT = 256 << 10
 PAYLOAD_FILL_S = 0.002
 """A slow generator's items wait no longer than this for company."""
 
-SLOT_BATCH_S = 0.010
+SLOT_BATCH_S = 0.025
 """Estimated work handed to a slot at once: long enough to hide the pipe, short enough to lose."""
 
 SLOT_BATCHES_AHEAD = 2
@@ -50,8 +50,11 @@ SLOT_BATCHES_AHEAD = 2
 GROUP_S = 0.001
 """A slot claims about this much of its batch at a time; the rest can be taken back."""
 
-RESULT_FLUSH_S = 0.005
+RESULT_FLUSH_S = 0.020
 """Results of finished tasks leave a slot after this, even in the middle of a batch."""
+
+CLAIM_DOUBT_S = 2 * RESULT_FLUSH_S
+"""After this, a slot that has reported nothing sits in a long task, and has let go of all but that one."""
 
 GRANT_S = 0.150
 """Estimated work per slot that the controller places on a worker at once, while there is plenty."""

@@ -254,16 +254,25 @@ class Controller:
         """The load-balancing step. Decisions that make no sense are ignored."""
         for decision in self._decisions():
             if isinstance(decision, Pair):
-                donor, requester = decision.donor, decision.requester
-                if donor != requester and self._is_worker(donor) and self._is_idle(requester):
-                    self._offers.pop(donor, None)
-                    del self._idle[requester]
-                    self._matched[requester] = donor
-                    address = self._workers[requester].address
-                    self._send(donor, messages.Match(requester, address.host, address.port))
+                self._pair(decision.donor, decision.requester)
             elif isinstance(decision, AskToSplit) and self._can_be_asked(decision.worker):
                 self._asked.add(decision.worker)
                 self._send(decision.worker, messages.Hungry(len(self._idle)))
+
+    def _pair(self, donor: PeerId, requester: PeerId) -> None:
+        """Match them, if that makes sense. Whoever is matched is not idle any more, so that nobody else is sent to it.
+
+        The donor gives half of its surplus, so half of its offer stands.
+        """
+        if donor == requester or not self._is_worker(donor) or not self._is_idle(requester):
+            return
+        rest_s = self._offers.pop(donor, 0.0) / 2
+        if rest_s >= limits.SURPLUS_MIN_S:
+            self._offers[donor] = rest_s
+        del self._idle[requester]
+        self._matched[requester] = donor
+        address = self._workers[requester].address
+        self._send(donor, messages.Match(requester, address.host, address.port))
 
     def _decisions(self) -> list[ControllerDecision]:
         try:
@@ -453,10 +462,14 @@ class Controller:
                 self._do(effects.Disconnect(peer, problem))
                 break
             tasks = sum(member.hi - member.lo for member in group.members)
+            seconds = checks.plausible_s(group.seconds)
             worker.tasks_done += tasks
-            worker.busy_s += checks.plausible_s(group.seconds)
+            worker.busy_s += seconds
+            # Not when it is committed: that may be much later, by another worker's RESULT.
+            tally.tasks += tasks
+            tally.busy_s += seconds
             self._learn(job, group, tasks)
-            self._commit(job, peer, group)
+            self._commit(job, group)
         self._end_if_complete(job)
 
     def _learn(self, job: Job, group: Group, tasks: int) -> None:
@@ -466,10 +479,10 @@ class Controller:
 
     # --- committing -------------------------------------------------------------------------------
 
-    def _commit(self, job: Job, peer: PeerId, group: Group) -> None:
+    def _commit(self, job: Job, group: Group) -> None:
         for news in job.ledger.commit(group):
             if isinstance(news, Committed):
-                self._on_committed(job, peer, news)
+                self._on_committed(job, news)
             elif isinstance(news, RootSettled):
                 if news.failure is None:
                     self._send(job.client, messages.Settled(job.id, news.root))
@@ -479,15 +492,12 @@ class Controller:
                 assert isinstance(news, Requeue)
                 job.requeue(news.origin, news.lo, news.hi)
 
-    def _on_committed(self, job: Job, peer: PeerId, news: Committed) -> None:
+    def _on_committed(self, job: Job, news: Committed) -> None:
         group = news.group
-        tally = self._tally(job, peer)
-        tally.busy_s += checks.plausible_s(group.seconds)
         for member, fresh in news.parts:
             for child in member.children if group.kind != FAILED else ():
                 job.store.add(child)
             for lo, hi in fresh:
-                tally.tasks += hi - lo
                 job.store.settle(member.origin, lo, hi)
                 if group.kind == VALUES and member.origin == ROOT:
                     open_ = bool(member.children)

@@ -15,9 +15,10 @@ class Durations:
     some ten reports, and one giant among thousands is not.
     """
 
-    __slots__ = ("_sums",)
+    __slots__ = ("_lasting", "_sums")
 
     def __init__(self) -> None:
+        self._lasting: dict[bytes, float] = {}
         self._sums: OrderedDict[bytes, tuple[float, float, int]] = OrderedDict()
 
     def observe(self, function: bytes, tasks: int, seconds: float) -> None:
@@ -30,6 +31,15 @@ class Durations:
         if len(self._sums) > limits.DURATION_FUNCTIONS_MAX:
             self._sums.popitem(last=False)
 
+    def lasting(self, seconds: dict[bytes, float]) -> None:
+        """Tasks that run now have lasted so long, by function: that counts although nobody knows how long they will.
+
+        With a task cut off at ``s`` seconds, the mean of an exponential distribution is best guessed as the sum of all
+        times, with ``s``, over the number of finished tasks (Epstein and Sobel 1953). So a function whose last few
+        tasks were tiny is not believed to be tiny while one of its tasks runs and runs.
+        """
+        self._lasting = seconds
+
     def finished(self, function: bytes) -> int:
         """How many tasks of ``function`` have been observed in all."""
         sums = self._sums.get(function)
@@ -38,12 +48,12 @@ class Durations:
     def mean_s(self, function: bytes) -> float | None:
         """Mean seconds of one task, never below a nanosecond; None while nothing is known."""
         sums = self._sums.get(function)
-        return None if sums is None else max(sums[1] / sums[0], 1e-9)
+        return None if sums is None else max((sums[1] + self._lasting.get(function, 0.0)) / sums[0], 1e-9)
 
     def guess_s(self, function: bytes) -> float:
         """Like :meth:`mean_s`; what nobody has measured counts as long, so that it is not hoarded."""
-        sums = self._sums.get(function)
-        return limits.UNKNOWN_TASK_S if sums is None else max(sums[1] / sums[0], 1e-9)
+        mean_s = self.mean_s(function)
+        return limits.UNKNOWN_TASK_S if mean_s is None else mean_s
 
 
 _FORGET = 0.9

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from lbnet import limits
 from lbnet.core.durations import Durations
 from lbnet.core.ranges import RangeSet
 from lbnet.types import Batch, JobId, Member, RunId, SlotId, Span
@@ -16,8 +17,8 @@ class Ticket:
     """One batch handed to one slot.
 
     ``upto``: tasks below it are finished. ``end``: tasks from it on were taken back.
-    ``claimed``: tasks below it have started, as the last Reclaim showed. ``unreported``: tasks whose
-    results have not come.
+    ``claimed``: tasks below it had started at ``claimed_at``, as a Reclaim showed; a slot that sits in a long task
+    lets go of what it has claimed beside it. ``unreported``: tasks whose results have not come.
     """
 
     number: int
@@ -27,6 +28,7 @@ class Ticket:
     end: int
     claimed: int
     unreported: RangeSet
+    claimed_at: float = 0.0
     reclaiming: bool = False
 
     @classmethod
@@ -53,6 +55,11 @@ class Ticket:
         self.end = taken_from
         return back
 
+    def doubt_claims(self, now: float) -> None:
+        """What was claimed some time ago may be free again."""
+        if now - self.claimed_at >= limits.CLAIM_DOUBT_S:
+            self.claimed = self.batch.lo
+
     def runs(self) -> range:
         """The identities of the executions that this ticket may have started."""
         return range(self.first_run, self.first_run + len(self.batch))
@@ -64,13 +71,17 @@ class Ticket:
 
 @dataclass(slots=True)
 class Slot:
-    """One compute process. ``lagging`` are tickets that are over while some results are still on the way."""
+    """One compute process. ``lagging`` are tickets that are over while some results are still on the way.
+
+    ``moved_at`` is when it last began or finished something, as far as is known.
+    """
 
     id: SlotId
     ready: bool = False
     tickets: deque[Ticket] = field(default_factory=deque)
     lagging: list[Ticket] = field(default_factory=list)
     functions: set[tuple[JobId, bytes]] = field(default_factory=set)
+    moved_at: float = 0.0
 
     @property
     def free(self) -> bool:
@@ -97,6 +108,15 @@ class Slot:
     def stock_s(self, durations: Durations) -> float:
         """Estimated seconds of work in this slot, the running task in full."""
         return sum(ticket.left * durations.guess_s(ticket.batch.payload.function) for ticket in self.tickets)
+
+    def lasting_s(self, now: float) -> float:
+        """How long its running task has lasted beyond what is usual between two reports."""
+        return max(now - self.moved_at - limits.CLAIM_DOUBT_S, 0.0) if self.tickets else 0.0
+
+    @property
+    def traps(self) -> bool:
+        """Whether tasks may wait behind its running one."""
+        return sum(ticket.left for ticket in self.tickets) > 1
 
     def tails(self) -> list[tuple[Ticket, int]]:
         """Tickets with the number of tasks at their ends that have not started, as far as is known."""

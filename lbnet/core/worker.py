@@ -71,6 +71,7 @@ class _Gift:
     """Work was asked for on behalf of a requester, and is being prepared."""
 
     address: Address
+    since: float
     connecting: bool = False
     unreachable: bool = False
 
@@ -108,11 +109,13 @@ class Worker:
         self._transfers = 0
         self._runs = me << _RUN_BITS
         self._effects: list[Effect] = []
+        self._now = 0.0
         self.strategy_error = ""
         """What the strategy raised last, for people; such a step goes on without its decisions."""
 
-    def handle(self, event: Event, now: float) -> list[Effect]:  # noqa: ARG002  # the controller's shape; no rule needs it yet
+    def handle(self, event: Event, now: float) -> list[Effect]:
         """Take an event; returns what is to be done, in order. Never raises, whatever a peer sent."""
+        self._now = now
         if isinstance(event, events.Received):
             handler = _ON_MESSAGE.get(type(event.message))
             if handler is None:
@@ -158,6 +161,7 @@ class Worker:
 
     def _look(self) -> None:
         """The load-balancing step: give what was asked for, feed the slots, tell the controller."""
+        self._estimate()
         self._give()
         self._feed()
         if not any(slot.ready for slot in self._slots):
@@ -175,6 +179,26 @@ class Worker:
             # Whatever the strategy thinks: new work, and the search for lost work, wait for this word.
             self._say_idle(view)
         self._set_hungry(view.free_slots)
+        self._watch(view.free_slots)
+
+    def _estimate(self) -> None:
+        """Look at the tasks that run: how long they have lasted changes what is expected of those that wait."""
+        lasting: dict[bytes, float] = {}
+        for slot in self._slots:
+            seconds = slot.lasting_s(self._now)
+            if seconds > 0:
+                function = slot.tickets[0].batch.payload.function
+                lasting[function] = max(seconds, lasting.get(function, 0.0))
+            for ticket in slot.tickets:
+                ticket.doubt_claims(self._now)
+        self._durations.lasting(lasting)
+
+    def _watch(self, free_slots: int) -> None:
+        """While somebody is hungry and tasks wait behind a running one, look again, after ever longer times."""
+        hungry = self._asked_to_split or free_slots or self._gifts
+        if hungry and (self._queue.tasks or any(slot.traps for slot in self._slots)):
+            longest_s = max((slot.lasting_s(self._now) for slot in self._slots), default=0.0)
+            self._do(effects.SetTimer(self._now + max(longest_s, limits.CLAIM_DOUBT_S)))
 
     def _decisions(self, view: WorkerView) -> list[WorkerDecision]:
         try:
@@ -187,6 +211,8 @@ class Worker:
         """Say IDLE, unless it was said and not answered; that it has run dry since is news, too."""
         if self._told_idle_s is None or (self._told_idle_s > 0 and view.free_slots):
             self._told_idle_s = 0.0 if view.free_slots else view.stock_s
+            if self._told_idle_s <= 0:
+                self._offered_s = 0.0  # the controller forgets the offer of a worker that has run dry
             self._tell(messages.Idle(self._told_idle_s))
 
     def _feed(self) -> None:
@@ -212,6 +238,8 @@ class Worker:
         self._tickets += 1
         ticket = Ticket.of(self._tickets, batch, RunId(self._runs))
         self._runs += len(batch)
+        if not slot.tickets:
+            slot.moved_at = self._now
         slot.tickets.append(ticket)
         self._do(
             effects.Run(slot.id, ticket.number, batch, ticket.first_run, job.options.reduce, job.options.task_timeout_s)
@@ -246,6 +274,8 @@ class Worker:
                     return  # the answer to a Reclaim is on its way, and will bring us here again
                 if self._reclaim_half():
                     return
+                if self._now - gift.since < limits.CLAIM_DOUBT_S and any(slot.traps for slot in self._slots):
+                    continue  # a slot that has just begun a long task is about to let go of the others
             if not self._queue.tasks or self.view().surplus_s <= 0:
                 del self._gifts[requester]
                 self._refuse(requester)
@@ -311,12 +341,13 @@ class Worker:
         self._told_idle_s = None
 
     def _on_match(self, peer: PeerId, message: messages.Match) -> None:  # noqa: ARG002
-        self._offered_s = 0.0
+        self._offered_s /= 2  # so much of it stands, at the controller, too
         if message.requester not in {self.me, CONTROLLER}:
-            self._gifts.setdefault(message.requester, _Gift(Address(message.host, message.port)))
+            self._gifts.setdefault(message.requester, _Gift(Address(message.host, message.port), self._now))
 
     def _on_hungry(self, peer: PeerId, message: messages.Hungry) -> None:  # noqa: ARG002
         self._asked_to_split = True
+        self._offered_s = 0.0  # the controller knows of no offer, or it would not have asked
 
     def _on_ack(self, peer: PeerId, message: messages.Ack) -> None:
         sent = self._sent.get(message.transfer)
@@ -391,6 +422,7 @@ class Worker:
     def _on_slot_done(self, event: events.SlotDone) -> None:
         self._unit_completed = True
         slot = self._slots[event.slot]
+        slot.moved_at = self._now
         ticket = next((ticket for ticket in slot.all_tickets() if ticket.number == event.ticket), None)
         if ticket is not None:
             ticket.upto = max(ticket.upto, event.upto)
@@ -471,6 +503,7 @@ class Worker:
         if ticket is None:
             return
         slot.tickets.remove(ticket)
+        slot.moved_at = self._now
         back = ticket.cut(event.ran_to)
         if ticket.batch.job not in self._jobs:
             return
@@ -486,7 +519,7 @@ class Worker:
         ticket.reclaiming = False
         back = ticket.cut(event.taken_from)
         if back is None:
-            ticket.claimed = ticket.end
+            ticket.claimed, ticket.claimed_at = ticket.end, self._now
         elif back.job in self._jobs:
             self._queue.append(back)
 

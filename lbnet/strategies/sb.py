@@ -2,8 +2,8 @@
 
 A worker says IDLE before it runs dry, and NONIDLE (how much it could give) at most once per
 completed unit of work. The controller keeps both: an idle worker is matched at once with the
-richest standing offer, and an offer at once with whoever has been idle longest. When somebody is
-idle and nobody offers, workers that run something are asked to split it.
+richest standing offer, of which half stands after that, and an offer at once with whoever has been idle
+longest. When somebody is empty and nobody offers, workers that run something are asked to split it.
 
 Messages per transfer: IDLE, NONIDLE and MATCH at the controller, and SEND_WORK with its ACK between
 the workers.
@@ -29,6 +29,7 @@ from lbnet.strategies.base import (
     WorkerStrategy,
     WorkerView,
 )
+from lbnet.types import PeerId
 
 _NEWS_FACTOR = 2.0
 """A standing offer is said again when the surplus has grown by this factor."""
@@ -54,16 +55,23 @@ class SchedulerBased:
 class _Controller:
     def balance(self, view: ControllerView) -> Sequence[ControllerDecision]:
         decisions: list[ControllerDecision] = []
-        poorest_first = sorted(view.idle, key=lambda worker: view.idle[worker])  # stable: then the longest waiting
-        richest_first = sorted(view.offers, key=lambda worker: (-view.offers[worker], worker))
-        for donor in richest_first:
-            requester = next((worker for worker in poorest_first if worker != donor), None)
-            if requester is None or view.offers[donor] < _RICHER_FACTOR * view.idle[requester]:
+        offers = dict(view.offers)
+        unmatched: list[PeerId] = []
+        for requester in sorted(view.idle, key=lambda worker: view.idle[worker]):  # stable: then the longest waiting
+            donor = max(
+                (worker for worker in offers if worker != requester),
+                key=lambda worker: (offers[worker], -worker),
+                default=None,
+            )
+            if donor is None or offers[donor] < _RICHER_FACTOR * view.idle[requester]:
+                unmatched.append(requester)
                 continue
-            poorest_first.remove(requester)
             decisions.append(Pair(donor, requester))
-        empty = {worker for worker in poorest_first if view.idle[worker] <= 0}
-        if empty:
+            offers[donor] /= 2  # it gives half of its surplus, and may be asked for half of the rest
+            if offers[donor] < limits.SURPLUS_MIN_S:
+                del offers[donor]
+        empty = {worker for worker in view.idle if view.idle[worker] <= 0}
+        if not empty.isdisjoint(unmatched):
             quiet = view.asked_to_split | empty | view.offers.keys()
             decisions.extend(AskToSplit(worker) for worker in view.workers if worker not in quiet)
         return decisions

@@ -252,7 +252,7 @@ def test_an_offer_is_matched_at_once_with_the_one_who_is_idle_longest() -> None:
     _, donor, first, second = desk.team(3)
     assert desk.says(first, messages.Idle(0.0)) == [Send(donor, messages.Hungry(1)), Send(second, messages.Hungry(1))]
     assert desk.says(second, messages.Idle(0.0)) == []
-    assert desk.says(donor, messages.NonIdle(1.0)) == [Send(donor, match(first)), Send(first, messages.Hungry(1))]
+    assert desk.says(donor, messages.NonIdle(1.0)) == [Send(donor, match(first)), Send(donor, match(second))]
 
 
 def test_two_donors_never_chase_the_same_worker() -> None:
@@ -263,20 +263,21 @@ def test_two_donors_never_chase_the_same_worker() -> None:
     assert desk.says(other, messages.NonIdle(9.0)) == []
 
 
-def test_an_offer_is_used_once() -> None:
+def test_half_of_an_offer_stands_after_a_match_until_it_is_not_worth_a_transfer() -> None:
     desk = Desk()
     _, donor, first, second = desk.team(3)
-    desk.says(donor, messages.NonIdle(1.0))
+    desk.says(donor, messages.NonIdle(3 * limits.SURPLUS_MIN_S))
     assert desk.says(first, messages.Idle(0.0)) == [Send(donor, match(first))]
-    assert desk.says(second, messages.Idle(0.0)) == [Send(donor, messages.Hungry(1)), Send(first, messages.Hungry(1))]
-    assert desk.says(donor, messages.NonIdle(1.0)) == [Send(donor, match(second))]
+    assert desk.core.offers == {donor: 1.5 * limits.SURPLUS_MIN_S}
+    assert desk.says(second, messages.Idle(0.0)) == [Send(donor, match(second))]
+    assert desk.core.offers == {}
 
 
 def test_after_no_work_the_requester_is_matched_with_somebody_else() -> None:
     desk = Desk()
     _, one, other, requester = desk.team(3)
     desk.says(one, messages.NonIdle(2.0))
-    desk.says(other, messages.NonIdle(1.0))
+    desk.says(other, messages.NonIdle(1.5))
     assert desk.says(requester, messages.Idle(0.0)) == [Send(one, match(requester))]
     assert desk.says(one, messages.NoWork(one, requester)) == [Send(requester, messages.NoWork(one, requester))]
     assert desk.says(requester, messages.Idle(0.0)) == [Send(other, match(requester))]
@@ -303,7 +304,7 @@ def test_a_worker_is_asked_to_split_once_until_it_offers() -> None:
     _, busy, idle = desk.team(2)
     assert desk.says(idle, messages.Idle(0.0)) == [Send(busy, messages.Hungry(1))]
     assert desk.says(idle, messages.Idle(0.0)) == []
-    assert desk.says(busy, messages.NonIdle(1.0)) == [Send(busy, match(idle))]
+    assert desk.says(busy, messages.NonIdle(limits.SURPLUS_MIN_S)) == [Send(busy, match(idle))]
     assert desk.says(idle, messages.Idle(0.0)) == [Send(busy, messages.Hungry(1))]
 
 

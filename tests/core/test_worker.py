@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from lbnet import limits
 from lbnet.core import events
-from lbnet.core.effects import Connect, Disconnect, Effect, Forget, Reclaim, Run, Send, SetHungry, Teach
+from lbnet.core.effects import Connect, Disconnect, Effect, Forget, Reclaim, Run, Send, SetHungry, SetTimer, Teach
 from lbnet.core.worker import Worker
 from lbnet.protocol import messages
 from lbnet.protocol.messages import Message
@@ -57,16 +58,31 @@ class Scripted:
 
 
 class Desk:
-    """A worker with a strategy that says nothing by itself, unless it is told another."""
+    """A worker with a strategy that says nothing by itself, unless it is told another.
+
+    Timers stand apart: ``timer`` is when the worker last asked to be woken.
+    """
 
     def __init__(self, slots: int = 1, strategy: Any = None, *, ready: bool = True) -> None:
         self.core = Worker(ME, "w", slots, Scripted() if strategy is None else strategy)
+        self.now = 0.0
+        self.timer: float | None = None
         if ready:
             for slot in range(slots):
                 self.event(events.SlotReady(SlotId(slot), 1))
 
     def event(self, event: events.Event) -> list[Effect]:
-        return self.core.handle(event, 0.0)
+        done = self.core.handle(event, self.now)
+        for effect in done:
+            if isinstance(effect, SetTimer):
+                self.timer = effect.at
+        return [effect for effect in done if not isinstance(effect, SetTimer)]
+
+    def waits(self) -> list[Effect]:
+        """What the timer leads to."""
+        assert self.timer is not None
+        self.now, self.timer = self.timer, None
+        return self.event(events.Tick())
 
     def hears(self, *said: Message, peer: PeerId = CONTROLLER) -> list[Effect]:
         """What the last of these messages leads to."""
@@ -200,8 +216,8 @@ def test_small_tasks_travel_together_and_ahead_of_time() -> None:
     desk = busy(101)
     batch = tasks(0, 101)
     # About SLOT_BATCH_S of work at a time.
-    assert desk.done(1, values(0, 1, 0.001)) == [result(values(0, 1, 0.001)), run(2, batch.part(1, 11), 1)]
-    assert desk.finished(1, 1) == [run(3, batch.part(11, 21), 11)]
+    assert desk.done(1, values(0, 1, 0.001)) == [result(values(0, 1, 0.001)), run(2, batch.part(1, 26), 1)]
+    assert desk.finished(1, 1) == [run(3, batch.part(26, 51), 26)]
 
 
 def test_batches_shrink_as_the_end_nears() -> None:
@@ -499,7 +515,61 @@ def test_a_donor_whose_slots_have_started_all_of_it_has_nothing_to_give() -> Non
     desk = with_tails()
     assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3)]
     assert desk.reclaimed(2, 3) == []
+    assert desk.reclaimed(3, 4) == []
+    # A slot that has just begun a long task lets go of the others soon: it is asked once more.
+    assert desk.waits() == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3)]
+    assert desk.reclaimed(2, 3) == []
     assert desk.reclaimed(3, 4) == [refused(to=PEER)]
+
+
+def test_a_tail_that_a_long_task_has_let_go_is_given_away_after_all() -> None:
+    desk = with_tails()
+    desk.hears(match())
+    desk.reclaimed(2, 3)
+    desk.reclaimed(3, 4)
+    desk.waits()
+    assert desk.reclaimed(2, 2) == sent(tasks(0, 4).part(2, 3))
+
+
+def test_what_waits_behind_an_ever_longer_task_is_offered_although_its_like_were_tiny() -> None:
+    desk = Desk(strategy=sb())
+    has_job(desk)
+    desk.hears(work(tasks(0, 1)))
+    desk.done(1, values(0, 1, 1e-6))
+    desk.finished(1, 1)
+    desk.hears(work(tasks(1, 3)))
+    assert desk.hears(messages.Hungry(1)) in ([], [HUNGRY])
+    looks = 0
+    while not (said := desk.waits()):
+        looks += 1
+        assert looks < 20
+    assert [type(effect.message) for effect in said if isinstance(effect, Send)] == [messages.NonIdle]
+
+
+def test_the_looks_at_a_long_task_come_ever_later() -> None:
+    desk = busy(2)
+    desk.hears(messages.Hungry(1))
+    times = []
+    for _ in range(8):
+        assert desk.timer is not None
+        times.append(desk.timer)
+        assert desk.waits() == []
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert all(later > 0.99 * earlier for earlier, later in pairwise(gaps))
+    assert gaps[-1] > 8 * gaps[0]
+
+
+def test_an_offer_that_the_controller_has_forgotten_is_made_again() -> None:
+    desk = Desk(strategy=sb())
+    has_job(desk)
+    desk.hears(work(tasks(0, 40)))
+    assert desk.core.view().offered_s > 0
+    for index in range(39):  # it gets through all of it, and says IDLE
+        desk.done(index + 1, values(index, index + 1, 0.1))
+        desk.finished(index + 1, index + 1)
+    desk.done(40, values(39, 40, 0.1))
+    desk.finished(40, 40)
+    assert desk.core.view().offered_s == 0
 
 
 def test_nobody_gives_to_itself_or_to_the_controller() -> None:

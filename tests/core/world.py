@@ -151,6 +151,7 @@ class ModelWorker:
     hungry: bool = False
     urgent: deque[Event] = field(default_factory=deque)
     connecting: list[tuple[PeerId, int]] = field(default_factory=list)
+    tick_at: float | None = None
 
 
 class Nonsense:
@@ -180,9 +181,9 @@ class WatchedController(Controller):
 
     committed: deque[Committed]
 
-    def _on_committed(self, job: Job, peer: PeerId, news: Committed) -> None:
+    def _on_committed(self, job: Job, news: Committed) -> None:
         self.committed.append(news)
-        super()._on_committed(job, peer, news)
+        super()._on_committed(job, news)
 
 
 # --- the world --------------------------------------------------------------------------------------
@@ -306,8 +307,10 @@ class World:
             if self._can_move(worker, slot)
         ]
         connecting = [peer for peer, worker in self.workers.items() if worker.alive and worker.connecting]
-        if self._tick_at is not None and self.now >= self._tick_at and self.rng.random() < 0.5:
-            self._tick()
+        ticks = self._ticks()
+        due = [peer for peer, at in ticks.items() if self.now >= at]
+        if due and self.rng.random() < 0.5:
+            self._tick(self.rng.choice(due))
         elif connecting and self.rng.random() < 0.2 and self._connect(self.rng.choice(connecting)):
             pass
         elif net and (not work or self.rng.random() < self._net_rate):
@@ -322,16 +325,29 @@ class World:
         elif self._budget["join"]:
             self._budget["join"] -= 1
             self._join()
-        elif self._tick_at is not None and not self._state:
-            self.now = max(self.now, self._tick_at)
-            self._tick()
+        elif ticks and not self._state:
+            next_peer = min(ticks, key=lambda peer: ticks[peer])
+            self.now = max(self.now, ticks[next_peer])
+            self._tick(next_peer)
         else:
             return False
         return True
 
-    def _tick(self) -> None:
-        self._tick_at = None
-        self._to_controller(events.Tick())
+    def _ticks(self) -> dict[PeerId, float]:
+        """When whose timer is due."""
+        ticks = {} if self._tick_at is None else {CONTROLLER: self._tick_at}
+        for peer, worker in self.workers.items():
+            if worker.alive and worker.tick_at is not None:
+                ticks[peer] = worker.tick_at
+        return ticks
+
+    def _tick(self, peer: PeerId) -> None:
+        if peer == CONTROLLER:
+            self._tick_at = None
+            self._to_controller(events.Tick())
+        else:
+            self.workers[peer].tick_at = None
+            self._to_worker(peer, events.Tick())
 
     def _deliver(self, source: PeerId, target: PeerId) -> None:
         event = self._channels[source, target].popleft()
@@ -379,6 +395,8 @@ class World:
                     self._post(me, effect.to, events.Received(me, effect.message))
             elif isinstance(effect, effects.Connect):
                 worker.connecting.append((effect.peer, effect.address.port))
+            elif isinstance(effect, effects.SetTimer):
+                worker.tick_at = effect.at
             elif isinstance(effect, effects.SetHungry):
                 self._rule(worker.hungry != effect.hungry, "the hungry flag was set to what it was")
                 worker.hungry = effect.hungry

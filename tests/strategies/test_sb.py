@@ -61,16 +61,22 @@ def test_an_offer_goes_to_whoever_has_been_idle_longest() -> None:
 
 
 def test_who_has_nothing_comes_before_who_runs_low() -> None:
-    assert balance(3, idle={3: 0.04, 2: 0.0}, offers={1: 5.0}) == [pair(1, 2)]
+    assert balance(3, idle={3: 0.04, 2: 0.0}, offers={1: 5.0}) == [pair(1, 2), pair(1, 3)]
 
 
 def test_equal_offers_are_taken_in_a_fixed_order() -> None:
     assert balance(4, idle={4: 0.0}, offers={3: 5.0, 1: 5.0, 2: 5.0}) == [pair(1, 4)]
 
 
-def test_several_pairs_are_made_at_once_and_nobody_is_in_two() -> None:
+def test_several_pairs_are_made_at_once_and_half_of_an_offer_stands_after_each() -> None:
     decisions = balance(6, idle={4: 0.0, 5: 0.0, 6: 0.0}, offers={1: 3.0, 2: 5.0})
-    assert decisions[:2] == [pair(2, 4), pair(1, 5)]
+    assert decisions == [pair(2, 4), pair(1, 5), pair(2, 6)]
+
+
+def test_what_is_left_of_an_offer_must_be_worth_a_transfer() -> None:
+    low = limits.SURPLUS_MIN_S
+    assert balance(4, idle={2: 0.0, 3: 0.0, 4: 0.0}, offers={1: 2 * low}) == [pair(1, 2), pair(1, 3)]
+    assert balance(4, idle={2: 0.0, 3: 0.0}, offers={1: low}) == [pair(1, 2), split(4)]
 
 
 def test_nobody_gives_to_itself() -> None:
@@ -93,7 +99,7 @@ def test_nobody_is_asked_to_split_for_workers_that_still_have_something() -> Non
 
 def test_nobody_is_asked_to_split_twice_or_while_its_offer_stands() -> None:
     assert balance(5, idle={3: 0.0, 2: 0.04}, offers={2: 0.05}, asked=(4,)) == [pair(2, 3)]
-    assert balance(5, idle={3: 0.0, 1: 0.0}, offers={2: 0.05}, asked=(4,)) == [pair(2, 3), split(3), split(5)]
+    assert balance(5, idle={3: 0.0, 1: 0.0}, offers={2: 1e-4}, asked=(4,)) == [pair(2, 3), split(5)]
 
 
 def test_a_stale_offer_of_the_only_idle_worker_does_not_hide_the_others() -> None:
@@ -120,18 +126,20 @@ def test_whatever_the_view_its_decisions_make_sense(
     decisions = balance(8, idle, offers, tuple(asked))
     pairs = [(decision.donor, decision.requester) for decision in decisions if isinstance(decision, Pair)]
     asked_now = [decision.worker for decision in decisions if isinstance(decision, AskToSplit)]
-    assert len({donor for donor, _ in pairs}) == len({requester for _, requester in pairs}) == len(pairs)
+    assert len({requester for _, requester in pairs}) == len(pairs)
+    left_s = dict(offers)
     for donor, requester in pairs:
         assert donor in offers
         assert requester in idle
         assert donor != requester
-        assert offers[donor] >= 2 * idle[requester]
+        assert left_s[donor] >= 2 * idle[requester]
+        left_s[donor] /= 2
     waiting = {worker for worker in idle if idle[worker] <= 0} - {requester for _, requester in pairs}
-    quiet = asked | waiting | offers.keys()
+    quiet = asked | {worker for worker in idle if idle[worker] <= 0} | offers.keys()
     assert asked_now == ([worker for worker in range(1, 9) if worker not in quiet] if waiting else [])
     assert decisions == balance(8, idle, offers, tuple(asked))
     # Nobody with nothing to do waits beside an offer of another one.
-    left = offers.keys() - {donor for donor, _ in pairs}
+    left = [donor for donor in offers if left_s[donor] >= limits.SURPLUS_MIN_S]
     assert all(donor == worker for donor in left for worker in waiting)
 
 
