@@ -82,6 +82,9 @@ SURPLUS_MIN_S = 0.0005
 GRANT_BYTES_SOFT = 16 << 20
 """Payload bytes in one SEND_WORK, except that one batch always goes."""
 
+GRANT_BATCHES_MAX = 4_096
+"""Batches in one SEND_WORK: a receiver reads a message as a whole."""
+
 STALL_S = 0.2
 """All workers idle and tasks outstanding for so long: the controller asks who holds what."""
 

@@ -241,7 +241,8 @@ class Controller:
         first = next(iter(self._workers))
         for job in self._jobs.values():
             if job.options.placement == "first" and job.backlog:
-                self._send_work(first, placement.everything(job))
+                for batches in placement.everything(job):
+                    self._send_work(first, batches)
         slots_all = sum(worker.slots for worker in self._workers.values())
         for peer in sorted(self._idle, key=lambda peer: self._idle[peer]):
             batches = placement.grant(list(self._jobs.values()), self._durations, self._workers[peer].slots, slots_all)
@@ -328,7 +329,17 @@ class Controller:
             strategy=message.options.strategy or self._strategy_name,
         )
         slots = sum(worker.slots for worker in self._workers.values())
-        self._jobs[message.job] = Job(message.job, peer, options, self._now, slots)
+        job = Job(message.job, peer, options, self._now, slots)
+        if options.strategy == self._strategy_name:
+            self._jobs[job.id] = job
+            return
+        job.end("refused", self._now)
+        self._remember(job)
+        reason = (
+            f"this cluster balances by {self._strategy_name!r}, the job asks for {options.strategy!r}: "
+            f"start the controller and its workers with --strategy {options.strategy}"
+        )
+        self._send(peer, messages.JobRefused(job.id, reason))
 
     def _on_client_function(self, peer: PeerId, message: messages.Function) -> None:
         job = self._own_job(peer, message.job)
@@ -523,16 +534,20 @@ class Controller:
 
     def _end(self, job: Job, state: str) -> None:
         del self._jobs[job.id]
-        self._ended[job.id] = job
-        if len(self._ended) > limits.REPORTS_KEPT:
-            del self._ended[next(iter(self._ended))]
         job.end(state, self._now)
+        self._remember(job)
         if job.client in self._clients:
             self._send(job.client, messages.JobDone(job.id))
         for peer, worker in self._workers.items():
             if worker.told.knows(job.id):
                 worker.told.forget(job.id)
                 self._send(peer, messages.JobEnded(job.id))
+
+    def _remember(self, job: Job) -> None:
+        """Keep the report of a job that has ended."""
+        self._ended[job.id] = job
+        if len(self._ended) > limits.REPORTS_KEPT:
+            del self._ended[next(iter(self._ended))]
 
     # --- recovery ---------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lbnet import limits
 from lbnet.core.batching import grant_tasks
@@ -11,12 +11,20 @@ from lbnet.core.job import Job
 from lbnet.types import Batch
 
 
-def everything(job: Job) -> list[Batch]:
-    """The whole backlog of a job, under ``placement="first"``: the classical experiment."""
-    batches = list(job.backlog)
-    job.backlog.clear()
-    job.backlog_tasks = 0
-    return batches
+def everything(job: Job) -> Iterator[list[Batch]]:
+    """The whole backlog of a job, under ``placement="first"``: the classical experiment.
+
+    Each list is short enough for a message.
+    """
+    while job.backlog:
+        batches: list[Batch] = []
+        size_bytes = 0
+        while job.backlog and len(batches) < limits.GRANT_BATCHES_MAX:
+            size_bytes += len(job.backlog[0].payload.data)
+            if batches and size_bytes > limits.GRANT_BYTES_SOFT:
+                break
+            batches.append(job.take(len(job.backlog[0])))
+        yield batches
 
 
 def grant(jobs: Sequence[Job], durations: Durations, slots: int, slots_all: int) -> list[Batch]:

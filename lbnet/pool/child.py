@@ -7,6 +7,7 @@ process when the worker is gone, whatever the others do. It must not know of the
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import os
 import select
@@ -29,6 +30,7 @@ from lbnet.pool.runner import Runner
 from lbnet.protocol.framing import FrameReader, frame
 
 _RECEIVE_BYTES = 1 << 18
+_PR_SET_PDEATHSIG = 1
 
 
 def serve(link: socket.socket, claims: Claims) -> None:
@@ -108,6 +110,15 @@ def _no_slot(link: socket.socket, runner: Runner) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def _end_with_worker() -> None:
+    """Let the system end this process when its worker dies: a task that never lets another thread run, such as one
+    endless call into C, cannot hinder it as it hinders :func:`_watch`.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _settle_in() -> None:
     """Make the process what user code expects of an interpreter."""
     signal.signal(signal.SIGINT, _ignore)
@@ -116,6 +127,7 @@ def _settle_in() -> None:
         faulthandler.enable()  # a segmentation fault says where, in the worker's log
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)  # a slot is ended without notice: prints must not be lost
+    _end_with_worker()
     adopt_path()
     with contextlib.suppress(OSError):
         sys.path.append(str(Path.cwd()))  # behind all others: the user's modules are often there

@@ -169,6 +169,20 @@ SPREAD = replace(OPTIONS, placement="spread")
 # --- placement
 
 
+def test_a_job_that_asks_for_another_strategy_is_refused_with_a_reason() -> None:
+    desk = Desk()
+    client, _ = desk.team(1)
+    (said,) = desk.says(client, messages.OpenJob(JOB, replace(OPTIONS, strategy="other")))
+    assert isinstance(said, Send)
+    assert isinstance(said.message, messages.JobRefused)
+    assert "--strategy other" in said.message.reason
+    # What the client had sent already is late, not wrong.
+    assert desk.says(client, messages.Function(JOB, FN, FN), messages.Submit(tasks(0, 3))) == []
+    job = desk.core.job(JOB)
+    assert job is not None
+    assert job.state == "refused"
+
+
 def test_all_initial_work_goes_to_the_first_worker() -> None:
     desk = silent()
     client, first, second = desk.team(2)

@@ -107,9 +107,19 @@ def test_one_batch_goes_however_big_it_is() -> None:
 def test_everything_goes_at_once_under_the_classical_placement() -> None:
     job = job_of(10, 20, placement="first")
     assert grant([job], known(0.001), SLOTS, SLOTS) == []
-    assert tasks_of(everything(job)) == 30
+    (batches,) = everything(job)
+    assert tasks_of(batches) == 30
     assert (len(job.backlog), job.backlog_tasks) == (0, 0)
-    assert everything(job) == []
+    assert list(everything(job)) == []
+
+
+def test_everything_goes_in_messages_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_of(*[1] * 10, placement="first", data=bytes(limits.GRANT_BYTES_SOFT // 3))
+    assert [tasks_of(batches) for batches in everything(job)] == [3, 3, 3, 1]
+    job = job_of(1, 1, placement="first", data=bytes(limits.GRANT_BYTES_SOFT + 1))
+    assert [tasks_of(batches) for batches in everything(job)] == [1, 1]
+    monkeypatch.setattr(limits, "GRANT_BATCHES_MAX", 4)
+    assert [tasks_of(batches) for batches in everything(job_of(*[1] * 10, placement="first"))] == [4, 4, 2]
 
 
 @pytest.mark.parametrize("mean_s", [1e-6, 0.001, 0.05])

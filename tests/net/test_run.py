@@ -162,6 +162,21 @@ async def test_a_signal_ends_a_worker_in_the_middle_of_a_task(
     await until(lambda: is_gone(slot))
 
 
+TASKS_TO_OUTLIVE = [tasks.spin, tasks.hog] if sys.platform == "linux" else [tasks.spin]
+"""Other systems cannot end a process that lets none of its threads run when its parent dies."""
+
+
+@pytest.mark.parametrize("task", TASKS_TO_OUTLIVE)
+async def test_no_slot_outlives_a_worker_that_was_killed(
+    task: Callable[[str], None], start: Start, tmp_path: Path
+) -> None:
+    _, address = await a_controller(start)
+    role = await a_worker(start, address)
+    slot = await busy(address, task, tmp_path / "pid")
+    role.signal(signal.SIGKILL)
+    await until(lambda: is_gone(slot))
+
+
 async def test_the_second_signal_ends_a_worker_at_once(start: Start, tmp_path: Path) -> None:
     # A patient one waits ten minutes for what it computes.
     _, address = await a_controller(start)
