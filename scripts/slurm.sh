@@ -17,7 +17,7 @@ if [ -z "${SLURM_JOB_NODELIST:-}" ]; then
 fi
 
 lbnet=${LBNET:-lbnet}
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+read -r first < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 port=${LBNET_PORT:-7077}
 export LBNET_ADDRESS="$first:$port"
 
