@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import itertools
 import pickle
 import traceback as traceback_module
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple
+from types import CodeType, TracebackType
+from typing import Any, ClassVar, NamedTuple
 
 import cloudpickle
 
@@ -68,6 +70,30 @@ class Dumped(NamedTuple):
     bad: tuple[tuple[int, LbnetError], ...]
 
 
+# --- code -----------------------------------------------------------------------------------------
+
+_reduce_code = cloudpickle.Pickler.dispatch_table[CodeType]
+
+
+def _reduce_code_with_its_file(code: CodeType) -> tuple[Any, ...]:
+    """The name of the file is left out by cloudpickle, but a traceback must say where the user's line is."""
+    make, parts = _reduce_code(code)
+    return make, tuple(code.co_filename if isinstance(part, str) and part == _NO_FILE else part for part in parts)
+
+
+_NO_FILE = "<dynamic-code>"
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    dispatch_table: ClassVar[Any] = ChainMap({CodeType: _reduce_code_with_its_file}, cloudpickle.Pickler.dispatch_table)
+
+
+def _dump_by_value(value: Any) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file, _PROTOCOL).dump(value)
+    return file.getvalue()
+
+
 # --- one object -----------------------------------------------------------------------------------
 
 
@@ -85,7 +111,7 @@ def _dump(value: Any) -> bytes:
         else:
             if b"__main__" not in data:
                 return data
-    return cloudpickle.dumps(value, _PROTOCOL)  # type: ignore[no-any-return]
+    return _dump_by_value(value)
 
 
 def _describe(error: BaseException) -> str:
@@ -160,7 +186,7 @@ def dump_function(fn: Callable[..., Any]) -> tuple[bytes, bytes]:
         FunctionSerializeError: it cannot be pickled.
     """
     try:
-        data: bytes = cloudpickle.dumps(fn, _PROTOCOL)
+        data = _dump_by_value(fn)
     except BaseException as cause:
         if isinstance(cause, KeyboardInterrupt):
             raise

@@ -406,6 +406,16 @@ def test_a_recursive_closure_travels() -> None:
     assert load_function(dump_function(factorial)[1])(5) == 120
 
 
+def test_a_function_that_travels_by_value_keeps_the_name_of_its_file() -> None:
+    def outer() -> object:
+        return lambda: 0
+
+    for fn in (outer, outer()):
+        code = load_function(dump_function(fn)[1]).__code__  # type: ignore[attr-defined,arg-type]
+        assert code.co_filename == __file__
+        assert code.co_firstlineno == fn.__code__.co_firstlineno  # type: ignore[attr-defined]
+
+
 def test_different_functions_have_different_digests() -> None:
     digests = {dump_function(fn)[0] for fn in (double, abs, lambda: 1, lambda: 2)}
     assert len(digests) == 4

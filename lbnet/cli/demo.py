@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict
 from typing import Any
@@ -9,14 +10,27 @@ from typing import Any
 import click
 
 from lbnet import limits
-from lbnet.cli import options
-from lbnet.errors import UsageError
+from lbnet.cli import options, teach
+from lbnet.cli.count import count
 from lbnet.types import JobReport
 from lbnet.workloads.uts_trees import NAMED_TREES, TreeCounts
 
 
-@click.command("demo", short_help="Watch a cluster of this machine count an unbalanced tree.")
-@click.option("--tree", default="T1", show_default=True, help=f"One of {', '.join(NAMED_TREES)}.")
+@click.command(
+    "demo",
+    cls=teach.Command,
+    short_help="Watch a cluster of this machine count an unbalanced tree.",
+    examples=("lbnet demo", "lbnet demo --tree T3 --workers 4", "lbnet demo --tree default --json"),
+)
+@click.option(
+    "--tree",
+    type=click.Choice(list(NAMED_TREES)),
+    metavar="TREE",
+    default="T1",
+    show_default=True,
+    help=f"One of {', '.join(NAMED_TREES)}. T1 to T5 have 4 million nodes, those with an L about 100 million, with XL "
+    "billions; default has 1,732.",
+)
 @click.option(
     "--workers", type=click.IntRange(1, limits.SLOTS_MAX), default=2, show_default=True, help="Of one slot each."
 )
@@ -27,25 +41,30 @@ def command(ctx: click.Context, tree: str, workers: int, as_json: bool) -> None:
 
     All work starts as one task on the first worker. Nobody can tell how large a branch is: workers that have
     nothing to do are given parts of what the others hold. The tree is generated from SHA-1 hashes (UTS, Olivier
-    et al. 2006), every node's hash is computed, and the published count must come out.
+    et al. 2006), every node's hash is computed, and the published count must come out; if it does not, the exit
+    code is 1.
     """
     from lbnet.cli import show
     from lbnet.client.local_cluster import LocalCluster
     from lbnet.work import run_unit
     from lbnet.workloads import uts
 
-    named = NAMED_TREES.get(tree)
-    if named is None:
-        raise UsageError(f"there is no tree {tree!r}; there are: {', '.join(NAMED_TREES)}")
+    named = NAMED_TREES[tree]
     with LocalCluster(workers=workers, slots=1, placement="first") as cluster, cluster.client() as client:
         client.wait_for_workers(workers)
         if not as_json:
-            click.echo(f"controller at {cluster.address}, {workers} workers of one slot, processes {cluster.pids}")
-            click.echo(f"tree {tree}: {named.parameters}")
-        results = client.with_options(name=f"UTS {tree}").map(
-            run_unit, [uts.root(named.parameters)], reduce=uts.combine
-        )
-        (found,) = results
+            click.echo(f"controller at {cluster.address}, {count(workers, 'worker')} of one slot")
+            click.echo(f"processes {', '.join(map(str, cluster.pids))}")
+            click.echo(
+                f"tree {tree}: {' '.join(f'{name}={value}' for name, value in asdict(named.parameters).items())}"
+            )
+        out = show.console()
+        watching = out.is_terminal and not as_json
+        with out.status("counting; Ctrl-C ends it") if watching else contextlib.nullcontext():
+            results = client.with_options(name=f"UTS {tree}").map(
+                run_unit, [uts.root(named.parameters)], reduce=uts.combine
+            )
+            (found,) = results
         report = client.report(results)
     right = named.expected is None or found == named.expected
     if as_json:
@@ -53,20 +72,26 @@ def command(ctx: click.Context, tree: str, workers: int, as_json: bool) -> None:
     else:
         expected = "unknown" if named.expected is None else _counts(named.expected)
         click.echo(f"expected  {expected}")
-        click.echo(f"found     {_counts(found)}{'' if right else '   WRONG'}")
-        out = show.console()
-        out.print(show.balance(report))
+        click.echo(f"found     {_counts(found)}{'' if right else '   WRONG'}\n")
+        show.balance(report)
         click.echo(show.figures(report))
-        moved = sum(worker.batches_received for worker in report.workers)
         click.echo(
-            f"{moved} batches moved between workers; "
-            f"{found.nodes / report.makespan_s:,.0f} nodes/s, every hash computed"
+            f"{count(_moved(report), 'batch', 'batches')} moved between workers; "
+            f"{_nodes_per_s(found, report):,.0f} nodes/s, every hash computed"
         )
     ctx.exit(0 if right else 1)
 
 
 def _counts(counts: TreeCounts) -> str:
     return f"{counts.nodes:,} nodes, {counts.leaves:,} leaves, depth {counts.depth:,}"
+
+
+def _moved(report: JobReport) -> int:
+    return sum(worker.batches_received for worker in report.workers)
+
+
+def _nodes_per_s(found: TreeCounts, report: JobReport) -> float:
+    return found.nodes / report.makespan_s if report.makespan_s > 0 else 0.0
 
 
 def _facts(tree: str, found: TreeCounts, expected: TreeCounts | None, report: JobReport, right: bool) -> dict[str, Any]:
@@ -77,7 +102,7 @@ def _facts(tree: str, found: TreeCounts, expected: TreeCounts | None, report: Jo
         "expected": None if expected is None else asdict(expected),
         "found": asdict(found),
         "right": right,
-        "nodes_per_s": found.nodes / report.makespan_s,
-        "batches_moved": sum(worker.batches_received for worker in report.workers),
+        "nodes_per_s": _nodes_per_s(found, report),
+        "batches_moved": _moved(report),
         "report": job_facts(report),
     }

@@ -1,8 +1,10 @@
-"""The command ``lbnet``: its groups of commands, and what happens to errors."""
+"""The command ``lbnet``: its commands, and what happens to errors and signals."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import signal
 import sys
 from types import FrameType
@@ -10,6 +12,7 @@ from typing import NoReturn
 
 import click
 
+from lbnet.cli import teach
 from lbnet.errors import LbnetError, UsageError
 from lbnet.version import VERSION
 
@@ -23,7 +26,7 @@ _COMMANDS = {
 """Where each command is: a module is imported when its command is used."""
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(teach.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)
 
@@ -35,44 +38,64 @@ class _LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_EXAMPLES = (
+    "# see it work on this machine",
+    "lbnet demo",
+    "# use all cores of this machine, from the shell",
+    "lbnet map package.module:function items.jsonl -o results.jsonl",
+    "# a cluster: each line in a terminal of its own, workers on any machine that reaches the first",
+    "lbnet controller --host 0.0.0.0 --port 7077",
+    "lbnet worker --connect HOST:7077",
+    "lbnet status --connect HOST:7077",
+    "# use it",
+    "lbnet map package.module:function items.jsonl --connect HOST:7077",
+    "python -c 'import lbnet; print(list(lbnet.Client(\"HOST:7077\").map(abs, range(-5, 5))))'",
+)
+
+
+@click.group(
+    cls=_LazyGroup,
+    examples=_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(VERSION, message="lbnet %(version)s")
 def group() -> None:
-    r"""Keep every core of a few, or a few thousand, machines busy on Python work of unpredictable cost.
+    """Keep every core of a few, or a few thousand, machines busy on Python work of unpredictable cost.
 
-    A controller knows who is idle, workers hand each other work, and your script submits it.
+    A controller knows who is idle, workers hand each other work, and your script submits it. `lbnet COMMAND -h`
+    explains a command.
 
-    \b
-    See it work on this machine:
-        lbnet demo
-    A cluster, by hand (each line in a terminal of its own, workers on any machine that reaches the first):
-        lbnet controller --port 7077
-        lbnet worker --connect HOST:7077
-        lbnet status --connect HOST:7077
-    Use it, from Python or from the shell:
-        with lbnet.Client("HOST:7077") as client: print(list(client.map(f, items)))
-        lbnet map package.module:function ITEMS.jsonl -o RESULTS.jsonl --connect HOST:7077
+    LBNET_ADDRESS=HOST:PORT stands for --connect everywhere. Without either, `map` and lbnet.Client() use the cores
+    of this machine; `worker` and `status` look for a controller at 127.0.0.1:7077.
 
-    LBNET_ADDRESS=HOST:7077 stands for --connect everywhere. Without either, `map` and lbnet.Client() use
-    the cores of this machine.
+    Exit codes: 0 fine, 1 something failed, 2 the command line asks for something impossible, 130 interrupted by
+    Ctrl-C, 143 by SIGTERM. A controller or worker runs until a signal, and that is fine: 0.
     """
 
 
 def main() -> NoReturn:
-    """Run the command line. Exit codes: 0 fine, 1 something failed, 2 it was asked for something impossible."""
+    """Run the command line, and exit with one of the codes that its help explains."""
     signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name that the terminal has no letters for is no reason to fail
     try:
         code = group.main(prog_name="lbnet", standalone_mode=False)
     except click.exceptions.Abort:  # Ctrl-C
-        click.echo("lbnet: stopped", err=True)
-        sys.exit(130)
+        _end("stopped", 130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except LbnetError as error:
-        click.echo(f"lbnet: {error}", err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except UsageError as error:
+        _end(str(error), 2)
+    except (LbnetError, OSError) as error:  # also a full disk, or a cluster that did not start in time
+        _end(str(error), 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(sentence: str, code: int) -> NoReturn:
+    with contextlib.suppress(OSError):  # nobody reads it
+        click.echo(f"lbnet: {sentence}", err=True)
+    sys.exit(code)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a handler

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import json
+import contextlib
+import io
 import os
+import stat
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from lbnet.cli import options
+from lbnet.cli import options, teach
+from lbnet.cli.function import load_function
+from lbnet.cli.lines import CountedLines, Lines, as_json, words
 from lbnet.errors import UsageError
 from lbnet.types import Address
 
@@ -20,19 +24,25 @@ _FAILURES_SHOWN_MAX = 1_000
 """Lines that failed are named on standard error, so many; the count has them all."""
 
 
-class BadLineError(ValueError):
-    """A line of the input is not JSON."""
-
-
-@click.command("map", short_help="Call a function on every line of a JSON-lines file.")
+@click.command(
+    "map",
+    cls=teach.Command,
+    short_help="Call a function on every line of a JSON-lines file.",
+    examples=(
+        "lbnet map math:factorial numbers.jsonl",
+        "lbnet map mypackage.work:evaluate items.jsonl -o results.jsonl --connect 10.0.0.5:7077",
+        "cat items.jsonl | lbnet map mypackage.work:evaluate - --numbered > results.jsonl",
+    ),
+)
 @click.argument("function", metavar="PACKAGE.MODULE:FUNCTION")
-@click.argument("items", metavar="ITEMS.jsonl", type=click.File("rb"))
+@click.argument("items", metavar="ITEMS.jsonl", type=click.Path())
 @click.option(
     "-o",
     "--output",
-    type=click.File("w", encoding="utf-8", lazy=False),
+    metavar="FILE",
+    type=click.Path(),
     default="-",
-    help="Where results go.  [default: -]",
+    help="Where results go.  [default: standard output]",
 )
 @click.option("--numbered", is_flag=True, help='Write {"line": N, "value": ...} instead of the bare value.')
 @click.option(
@@ -46,138 +56,105 @@ class BadLineError(ValueError):
 def command(
     ctx: click.Context,
     function: str,
-    items: IO[bytes],
-    output: IO[str],
+    items: str,
+    output: str,
     numbered: bool,
     retries: int,
     task_timeout: float,
     connect: Address | None,
 ) -> None:
-    r"""Call FUNCTION on every line of ITEMS.jsonl, on a cluster or on the cores of this machine.
+    """Call FUNCTION on every line of ITEMS.jsonl, on a cluster or on the cores of this machine.
 
-    Each line is one JSON value, and so is each line of the result, in the order of the input. "-" stands for the
-    standard streams. Modules are found as by `python -c`: in the current folder, too. An item that fails is named
-    on standard error by its line number, all others go on, and the exit code is 1.
+    Each line is one JSON value, the argument of one call. Each line of the output is the result of one, in the order
+    of the input, as soon as it is known. "-" stands for standard input or output. Empty lines are skipped.
 
-    \b
-        lbnet map statistics:mean numbers.jsonl
-        cat items.jsonl | lbnet map mypackage.work:evaluate - -o results.jsonl --connect 10.0.0.5:7077
+    The function's module is found in the current folder or among the installed packages, and must be found there by the
+    workers, too. What it prints goes to standard error, or, on a cluster, to the output of the worker.
+
+    A line fails if it is not JSON, if the function raises, or if its result is not JSON (NaN is not). It is then named
+    on standard error by its number and has no line in the output; all others go on, and the exit code is 1. Use
+    --numbered to know which result is whose.
     """
     from lbnet.client.client import Client
 
     fn = load_function(function)
-    lines = _Lines(items)
-    good = failed = 0
-    with Client(connect, name="map") as client:
+    failures = _Failures()
+    good = 0
+    with _reading(items) as source, _writing(output, source) as out, Client(connect, name="map") as client:
+        _empty(out, output)
+        progress = sys.stderr.isatty() and not out.isatty()
+        lines = _lines(source, failures, counted=progress)
         view = client.with_options(name=function, retries=retries, task_timeout_s=task_timeout)
-        results = view.map(fn, lines, progress=sys.stderr.isatty(), return_exceptions=True)
-        for line, value in lines.joined(results):
-            text = value if isinstance(value, BaseException) else _as_json(value, line if numbered else None)
+        for line, value in lines.numbered(view.map(fn, lines, progress=progress, return_exceptions=True)):
+            try:
+                text = value if isinstance(value, BaseException) else as_json(value, line if numbered else None)
+            except ValueError as error:
+                text = error
             if isinstance(text, BaseException):
-                failed += 1
-                _show_failure(line, text, failed)
+                failures.add(line, words(text))
             else:
                 good += 1
-                output.write(text + "\n")
-    output.flush()
-    if failed:
-        click.echo(f"lbnet: {failed:,} of {good + failed:,} lines failed", err=True)
-    ctx.exit(1 if failed else 0)
+                out.write(text + "\n")
+    if failures.count:
+        click.echo(f"lbnet: {failures.count:,} of {good + failures.count:,} lines failed", err=True)
+    ctx.exit(1 if failures.count else 0)
 
 
-def load_function(name: str) -> Callable[..., Any]:
-    """The function that ``package.module:function`` names.
+class _Failures:
+    """Names lines that failed, for the thread that reads and the one that takes results."""
 
-    Raises:
-        UsageError: there is no such module, no such name in it, or it cannot be called.
-    """
-    module_name, colon, path = name.partition(":")
-    if not colon or not module_name or not path:
-        raise UsageError(
-            f"{name!r} does not name a function: write PACKAGE.MODULE:FUNCTION, for example statistics:mean"
-        )
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def add(self, line: int, reason: str) -> None:
+        with self._lock:
+            self.count += 1
+            if self.count <= _FAILURES_SHOWN_MAX:
+                click.echo(f"line {line}: {reason}", err=True)
+            elif self.count == _FAILURES_SHOWN_MAX + 1:
+                click.echo("further failures are counted, not shown", err=True)
+
+
+def _lines(source: IO[bytes], failures: _Failures, *, counted: bool) -> Lines:
+    if not (counted and source.seekable()):
+        return Lines(source, failures.add)
+    begin = source.tell()
+    count = sum(1 for line in source if line.strip())
+    source.seek(begin)
+    return CountedLines(source, failures.add, count)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[IO[bytes]]:
+    """Not sys.stdin, nor a file that is closed as a whole: that waits for a thread which waits for a line."""
+    file: Any = os.fdopen(os.dup(0), "rb", buffering=0) if name == "-" else _opened(name, "rb", "read", buffering=0)
+    with file:
+        yield io.BufferedReader(file)
+
+
+@contextlib.contextmanager
+def _writing(name: str, source: IO[bytes]) -> Iterator[IO[str]]:
+    """Lines leave at once: the next one may take long. What the file holds stays until the work begins."""
+    if Path(name).is_file() and os.path.samestat(os.fstat(source.fileno()), Path(name).stat()):
+        raise UsageError(f"{name} is the input as well: write the results to another file")
+    more: dict[str, Any] = {"encoding": "utf-8", "buffering": 1}
+    file: IO[str] = os.fdopen(os.dup(1), "w", **more) if name == "-" else _opened(name, "a", "write", **more)
+    with file:
+        yield file
+
+
+def _empty(file: IO[str], name: str) -> None:
+    """Begin it anew, if it is a file of ours."""
+    if name != "-" and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.truncate(0)
+
+
+def _opened(name: str, mode: str, verb: str, **more: Any) -> IO[Any]:
     try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        hint = (
-            f"; looked in {Path.cwd()} and the installed packages"
-            if error.name and module_name.startswith(error.name)
-            else ""
-        )
-        raise UsageError(f"cannot import {module_name!r}: {error}{hint}") from error
-    except Exception as error:  # whatever somebody else's module raises
-        raise UsageError(f"cannot import {module_name!r}: it raised {type(error).__name__}: {error}") from error
-    for part in path.split("."):
-        if not hasattr(found, part):
-            public = [each for each in dir(found) if not each.startswith("_") and callable(getattr(found, each))]
-            raise UsageError(f"{module_name!r} has no {path!r}; it has: {', '.join(public[:20]) or 'nothing to call'}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise UsageError(f"{name} is a {type(found).__name__} and cannot be called")
-    function: Callable[..., Any] = found
-    return function
-
-
-class _Lines:
-    """The input: the JSON values of its lines, and what is wrong with the others. Empty lines are left out."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._size = _line_count(file)
-        # The line of each item, and of each bad line with its error, in order: written by the reading thread.
-        self._places: list[tuple[int, BadLineError | None]] = []
-
-    def __len__(self) -> int:
-        if self._size is None:
-            raise TypeError("nobody knows how long a stream is")
-        return self._size
-
-    def __iter__(self) -> Iterator[Any]:
-        for number, line in enumerate(self._file, 1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                self._places.append((number, BadLineError(f"not JSON: {error}")))
-            else:
-                self._places.append((number, None))
-                yield value
-
-    def joined(self, results: Iterator[Any]) -> Iterator[tuple[int, Any]]:
-        """The number of every line with its value or error."""
-        at = 0
-        for value in results:
-            while (bad := self._places[at])[1] is not None:
-                yield bad
-                at += 1
-            yield self._places[at][0], value
-            at += 1
-        yield from self._places[at:]
-
-
-def _line_count(file: IO[bytes]) -> int | None:
-    try:
-        if not os.path.isfile(file.name):  # noqa: PTH113 - the name of a standard stream is a number or <stdin>
-            return None
-        with Path(file.name).open("rb") as again:
-            return sum(1 for line in again if line.strip())
-    except (OSError, TypeError):
-        return None
-
-
-def _as_json(value: Any, line: int | None) -> str | ValueError:
-    try:
-        return json.dumps(value if line is None else {"line": line, "value": value}, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        return ValueError(f"the result, of type {type(value).__name__}, cannot be written as JSON: {error}")
-
-
-def _show_failure(line: int, error: BaseException, failed: int) -> None:
-    if failed <= _FAILURES_SHOWN_MAX:
-        notes = "; ".join(note for note in getattr(error, "__notes__", ()) if not note.startswith("item "))
-        click.echo(f"line {line}: {type(error).__name__}: {error}{f' ({notes})' if notes else ''}", err=True)
-    elif failed == _FAILURES_SHOWN_MAX + 1:
-        click.echo("further failures are counted, not shown", err=True)
+        return Path(name).open(mode, **more)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot {verb} {name}: {getattr(error, 'strerror', None) or error}") from None

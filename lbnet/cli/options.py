@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from lbnet.address import VARIABLE, parse_address
 from lbnet.errors import UsageError
@@ -14,24 +15,21 @@ from lbnet.types import Address
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class AddressType(click.ParamType[Address]):
-    """``HOST:PORT``."""
-
-    name = "HOST:PORT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
-        """Parse it."""
-        if isinstance(value, Address):
-            return value
-        try:
-            return parse_address(str(value))
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-
-
 def connect(text: str, **more: Any) -> Callable[[F], F]:
-    """The option ``--connect``."""
-    return click.option("--connect", type=AddressType(), envvar=VARIABLE, show_envvar=True, help=text, **more)
+    """The option ``--connect``: the command gets an :class:`Address`, or None."""
+    return click.option(
+        "--connect", metavar="HOST:PORT", callback=_address, envvar=VARIABLE, show_envvar=True, help=text, **more
+    )
+
+
+def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> Address | None:
+    if value is None:
+        return None
+    try:
+        return parse_address(value)
+    except UsageError as error:
+        by_variable = ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT
+        raise click.BadParameter(str(error), ctx, param, VARIABLE if by_variable else None) from None
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -2,100 +2,165 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from lbnet.types import ClusterStatus, JobReport
 
-
-def console() -> Console:
-    """Standard output, wide enough for a table also where there is no terminal."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=max(plain.width, 110))
+_NAME_WIDTH_MAX = 40
 
 
-def table(title: str, *columns: str) -> Table:
-    """An empty table; all columns but the first are numbers unless their name ends with a colon."""
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, column in enumerate(columns):
-        text = place == 0 or column.endswith(":")
-        made.add_column(column.removesuffix(":"), justify="left" if text else "right")
-    return made
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        title: its head.
+        cell: what it says about a record.
+        text: it is no number: to the left, and cut if it is very long.
+        spare: in a narrow terminal the columns with the greatest number are left out first; those with 0 stay.
+    """
+
+    title: str
+    cell: Callable[[Any], object]
+    text: bool = False
+    spare: int = 0
 
 
-def balance(report: JobReport) -> Table:
-    """Each worker's share of a job, and the whole."""
-    made = table("Balance", "worker", "slots", "tasks", "busy s", "busy %", "batches sent", "batches received")
-    for worker in report.workers:
-        made.add_row(
-            worker.name,
-            str(worker.slots),
-            f"{worker.tasks:,}",
-            f"{worker.busy_s:.3f}",
-            _percent(worker.busy_s, worker.slots * report.makespan_s),
-            str(worker.batches_sent),
-            str(worker.batches_received),
-        )
-    made.add_section()
-    made.add_row(
-        "all",
-        str(report.slots),
-        f"{report.done:,}",
-        f"{report.busy_s:.3f}",
-        _percent(report.busy_s, report.slots * report.makespan_s),
-        str(sum(worker.batches_sent for worker in report.workers)),
-        str(sum(worker.batches_received for worker in report.workers)),
-    )
-    return made
+WORKERS = (
+    Column("name", lambda worker: worker.name, text=True),
+    Column("host", lambda worker: worker.host, text=True, spare=1),
+    Column("pid", lambda worker: worker.pid, spare=2),
+    Column("slots", lambda worker: worker.slots),
+    Column("state", lambda worker: worker.state, text=True),
+    Column("surplus s", lambda worker: f"{worker.surplus_s:,.2f}"),
+    Column("tasks", lambda worker: f"{worker.tasks_done:,}"),
+    Column("busy s", lambda worker: f"{worker.busy_s:,.2f}"),
+    Column("address", lambda worker: worker.address, text=True, spare=3),
+)
+
+JOBS = (
+    Column("job", lambda job: job.job, spare=1),
+    Column("name", lambda job: job.name, text=True),
+    Column("state", lambda job: job.state, text=True),
+    Column("submitted", lambda job: f"{job.submitted:,}", spare=3),
+    Column("spawned", lambda job: f"{job.spawned:,}", spare=4),
+    Column("done", lambda job: f"{job.done:,}"),
+    Column("failed", lambda job: f"{job.failed:,}"),
+    Column("outstanding", lambda job: f"{job.outstanding:,}"),
+    Column("T_p s", lambda job: f"{job.makespan_s:,.2f}", spare=2),
+    Column("efficiency", lambda job: f"{job.efficiency:.3f}", spare=5),
+)
+
+_SHARES = (
+    Column("worker", lambda share: share["name"], text=True),
+    Column("slots", lambda share: share["slots"]),
+    Column("tasks", lambda share: f"{share['tasks']:,}"),
+    Column("busy s", lambda share: f"{share['busy_s']:,.3f}"),
+    Column("busy %", lambda share: _percent(share["busy_s"], share["slots"] * share["makespan_s"])),
+    Column("batches sent", lambda share: f"{share['sent']:,}", spare=1),
+    Column("batches received", lambda share: f"{share['received']:,}", spare=1),
+)
+
+
+def workers(status: ClusterStatus) -> None:
+    """Print the workers of a cluster."""
+    _print("Workers", WORKERS, status.workers)
+
+
+def jobs(status: ClusterStatus) -> None:
+    """Print the jobs that a controller remembers."""
+    _print("Jobs", JOBS, status.jobs)
+
+
+def balance(report: JobReport) -> None:
+    """Print each worker's share of a job, and the whole."""
+    shares = [
+        {
+            "name": worker.name,
+            "slots": worker.slots,
+            "tasks": worker.tasks,
+            "busy_s": worker.busy_s,
+            "sent": worker.batches_sent,
+            "received": worker.batches_received,
+            "makespan_s": report.makespan_s,
+        }
+        for worker in report.workers
+    ]
+    whole = {
+        "name": "all",
+        "slots": report.slots,
+        "tasks": report.done,
+        "busy_s": report.busy_s,
+        "sent": sum(worker.batches_sent for worker in report.workers),
+        "received": sum(worker.batches_received for worker in report.workers),
+        "makespan_s": report.makespan_s,
+    }
+    _print("Balance", _SHARES, shares, whole)
 
 
 def figures(report: JobReport) -> str:
-    """The figures of Kumar, Grama and Vempaty in one line."""
+    """The figures of Kumar, Grama and Vempaty in two short lines."""
     return (
-        f"p {report.slots}   makespan T_p {report.makespan_s:.3f} s   busy T_1 {report.busy_s:.3f} s   "
+        f"p {report.slots}   makespan T_p {report.makespan_s:.3f} s   busy T_1 {report.busy_s:.3f} s\n"
         f"overhead p*T_p - T_1 {report.overhead_s:.3f} s   "
         f"speedup {report.speedup:.2f}   efficiency {report.efficiency:.3f}"
     )
 
 
-def workers(status: ClusterStatus) -> Table:
-    """The workers of a cluster."""
-    made = table("Workers", "name", "host:", "pid", "slots", "state:", "surplus s", "tasks", "busy s", "address:")
-    for worker in status.workers:
-        made.add_row(
-            worker.name,
-            worker.host,
-            str(worker.pid),
-            str(worker.slots),
-            worker.state,
-            f"{worker.surplus_s:.2f}",
-            f"{worker.tasks_done:,}",
-            f"{worker.busy_s:.2f}",
-            worker.address,
-        )
-    return made
+def console() -> Console:
+    """Standard output. It leaves texts as they are: a name may look like markup or an emoji."""
+    return Console(markup=False, emoji=False, highlight=False)
 
 
-def jobs(status: ClusterStatus) -> Table:
-    """The jobs that a controller remembers."""
-    made = table(
-        "Jobs", "job", "name:", "state:", "submitted", "spawned", "done", "failed", "outstanding", "T_p s", "efficiency"
-    )
-    for job in status.jobs:
-        made.add_row(
-            str(job.job),
-            job.name,
-            job.state,
-            f"{job.submitted:,}",
-            f"{job.spawned:,}",
-            f"{job.done:,}",
-            f"{job.failed:,}",
-            f"{job.outstanding:,}",
-            f"{job.makespan_s:.2f}",
-            f"{job.efficiency:.3f}",
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def _print(title: str, columns: tuple[Column, ...], records: Iterable[Any], whole: Any = None) -> None:
+    """Print a table as wide as it needs; in a terminal, without the columns that do not fit and can be spared."""
+    records = list(records)
+    out = console()
+    shown = list(columns)
+    table = _table(title, shown, records, whole)
+    while out.is_terminal and _width(out, table) > out.width and max(column.spare for column in shown):
+        shown.remove(max(shown, key=lambda column: column.spare))
+        table = _table(title, shown, records, whole)
+    # A line that is too long for the terminal is still better than a table of dots.
+    out.width = max(out.width, _width(out, table))
+    out.print(table)
+    if len(shown) < len(columns):
+        missing = [column.title for column in columns if column not in shown]
+        out.print(f"(no room for {', '.join(missing)}: widen the terminal, or use --json)", style="dim")
+    out.print()
+
+
+def _table(title: str, columns: list[Column], records: list[Any], whole: Any) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(
+            column.title,
+            justify="left" if column.text else "right",
+            max_width=_NAME_WIDTH_MAX if column.text else None,
+            no_wrap=True,
+            overflow="ellipsis",
         )
-    return made
+    for record in records:
+        table.add_row(*(Text(str(column.cell(record))) for column in columns))
+    if whole is not None:
+        table.add_section()
+        table.add_row(*(Text(str(column.cell(whole))) for column in columns))
+    return table
+
+
+def _width(out: Console, table: Table) -> int:
+    return Measurement.get(out, out.options.update(width=10_000), table).maximum
 
 
 def _percent(part: float, whole: float) -> str:

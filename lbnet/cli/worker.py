@@ -6,12 +6,21 @@ import click
 
 from lbnet import limits
 from lbnet.address import DEFAULT_HOST, DEFAULT_PORT
-from lbnet.cli import options
+from lbnet.cli import options, teach
 from lbnet.strategies import registry
 from lbnet.types import Address
 
 
-@click.command("worker", short_help="Start a worker: it joins a controller and computes.")
+@click.command(
+    "worker",
+    cls=teach.Command,
+    short_help="Start a worker: it joins a controller and computes.",
+    examples=(
+        "lbnet worker",
+        "lbnet worker --connect 10.0.0.5:7077",
+        "lbnet worker --connect 10.0.0.5:7077 --slots 4 --name big-iron",
+    ),
+)
 @options.connect("The controller.", default=f"{DEFAULT_HOST}:{DEFAULT_PORT}", show_default=True)
 @click.option(
     "--slots",
@@ -27,14 +36,12 @@ from lbnet.types import Address
     help="As the controller's.",
 )
 def command(connect: Address, slots: int | None, name: str, strategy: str) -> None:
-    r"""Start a worker, and run it until Ctrl-C, SIGTERM, or the end of its controller.
+    """Start a worker, and run it until Ctrl-C, SIGTERM, or the end of its controller.
 
     Each of its slots is a process that runs one task at a time. Libraries such as OpenBLAS get the slot's share of the
     cores, unless OMP_NUM_THREADS and the like say otherwise. Other workers connect to it to hand over work.
 
-    \b
-        lbnet worker --connect 10.0.0.5:7077
-        lbnet worker --connect 10.0.0.5:7077 --slots 4 --name big-iron
+    Modules that your tasks import must be installed here, or lie in the current folder.
     """
     from lbnet.net.run import run_worker
 

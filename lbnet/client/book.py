@@ -38,10 +38,11 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """Item ``index`` has failed, as the message says."""
+    """Item ``index`` has failed, as the message says; ``dropped_bytes`` of a value that it had are of no use."""
 
     index: int
     message: messages.Failed
+    dropped_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,8 @@ class ItemBook:
                     return Settled(message.root)
                 return Ready(own.lo, own.hi, own.base, own.data)
             case messages.Failed():
-                self._open.pop(message.index, None)
-                return Broken(message.index, message)
+                own = self._open.pop(message.index, None)
+                return Broken(message.index, message, 0 if own is None else len(own.data))
             case messages.Partial():
                 return Part(message.root, message.data)
             case messages.Cancelled():

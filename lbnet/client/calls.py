@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -14,9 +15,21 @@ from lbnet.client.book import Broken, Dropped, Ended, ItemBook, Part, Ready, Set
 from lbnet.client.connection import Connection
 from lbnet.client.options import Options
 from lbnet.client.results import error_of
-from lbnet.errors import ConnectionLostError, ItemSerializeError, LbnetError, UsageError
-from lbnet.protocol.messages import Cancel, CloseJob, Function, Message, OpenJob, Submit
+from lbnet.errors import (
+    ConnectionLostError,
+    ItemSerializeError,
+    LbnetError,
+    NoWorkersError,
+    ResultSerializeError,
+    UsageError,
+)
+from lbnet.protocol.messages import Cancel, CloseJob, Function, JobDone, JobRefused, Message, OpenJob, Submit
 from lbnet.types import ROOT, Batch, JobId, Payload
+
+_log = logging.getLogger("lbnet.client")
+
+_OPEN_JOBS_MAX = 64
+"""Options that calls were made with lately: each has a job that stays open for the next call."""
 
 _Delivery = tuple["_CallJob", "Message | None"]
 
@@ -24,10 +37,11 @@ _Delivery = tuple["_CallJob", "Message | None"]
 class CallFuture(Future[Any]):
     """The future of one call. ``job`` is the id of the job that it belongs to, for :meth:`lbnet.Client.report`."""
 
-    def __init__(self, calls: _CallJob, index: int) -> None:
+    def __init__(self, calls: _CallJob, index: int, owner: object) -> None:
         super().__init__()
         self._calls = calls
         self._index = index
+        self._owner: object = owner
         self.job = calls.id
 
     def cancel(self) -> bool:
@@ -42,32 +56,47 @@ class CallFuture(Future[Any]):
         if self._calls.take(self._index) is not None:
             self.set_running_or_notify_cancel()
             self._calls.cancelled(self._index)
+            self.release()
         return True
+
+    def release(self) -> None:
+        """It is done: what it kept alive may go."""
+        self._owner = None
 
 
 class Calls:
-    """All single calls of a client with certain options.
+    """All single calls of a client.
 
     Args:
         connection: the link.
-        options: of the jobs.
     """
 
-    def __init__(self, connection: Connection, options: Options) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._options = options
-        self._lock = threading.Lock()
-        self._current: _CallJob | None = None
+        self._lock = threading.RLock()
+        self._open: dict[Options, _CallJob] = {}
         self._jobs: set[_CallJob] = set()
         self._inbox: queue.SimpleQueue[_Delivery | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+    def submit(
+        self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], owner: object
+    ) -> Future[Any]:
         """Start ``fn(*args, **kwargs)``. What cannot be pickled fails the future.
 
+        Args:
+            options: of the job.
+            fn: the function.
+            args: its arguments.
+            kwargs: those by name.
+            owner: kept alive until the call is done.
+
         Raises:
+            UsageError: ``fn`` cannot be called.
             ConnectionLostError: the link is gone.
         """
+        if not callable(fn):
+            raise UsageError(f"submit() needs a function, not a {type(fn).__name__}")
         try:
             function = pickling.dump_function(fn)
             # Pickled by itself, so that a bad argument is known here.
@@ -77,66 +106,97 @@ class Calls:
             failed.set_exception(error)
             return failed
         with self._lock:
-            job = self._job()
-            return job.submit(function, item)
+            return self._job(options).submit(function, item, owner)
 
     def pending(self) -> list[Future[Any]]:
         """The futures that are not done."""
         with self._lock:
             return [future for job in self._jobs for future in job.pending()]
 
+    @property
+    def delivering(self) -> bool:
+        """Whether this is the thread that runs the callbacks of futures: who waits here for a call waits for ever."""
+        return threading.current_thread() is self._thread
+
     def close(self) -> None:
         """No call will come any more: let the jobs end when theirs are done."""
         with self._lock:
-            if self._current is not None:
-                self._current.close()
-                self._current = None
+            for options in list(self._open):
+                self._open.pop(options).close()
 
     def stop(self) -> None:
         """The link is closed: end the thread, once it has delivered what came."""
         self._inbox.put(None)
-        if self._thread is not None and threading.current_thread() is not self._thread:
+        if self._thread is not None and not self.delivering:
             self._thread.join(limits.STOP_TIMEOUT_S)
 
-    def _job(self) -> _CallJob:
-        if self._current is not None and self._current.full:
-            self._current.close()
-            self._current = None
-        if self._current is None:
+    def _job(self, options: Options) -> _CallJob:
+        """The job for the next call; the one that was used last stands last."""
+        job = self._open.pop(options, None)
+        if job is not None and job.full:
+            job.close()
+            job = None
+        if job is None:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._deliver, name="lbnet-futures", daemon=True)
                 self._thread.start()
-            self._current = _CallJob(self._connection, self._options, self._inbox)
-            self._jobs.add(self._current)
-        return self._current
+            job = _CallJob(self._connection, options, self._inbox, self._lock)
+            self._jobs.add(job)
+        self._open[options] = job
+        if len(self._open) > _OPEN_JOBS_MAX:
+            self._open.pop(next(iter(self._open))).close()
+        return job
 
     def _deliver(self) -> None:
         """In a thread of its own: unpickling and callbacks are the user's code, and must not hold up the link."""
         while (delivery := self._inbox.get()) is not None:
             job, message = delivery
-            if job.deliver(message):
+            ending = message is None or isinstance(message, JobDone | JobRefused)
+            if ending:
+                self._retire(job)
+            job.deliver(message)
+            if ending:
                 with self._lock:
                     self._jobs.discard(job)
+            del delivery, job, message  # else the last one would be kept until the next one comes
+
+    def _retire(self, job: _CallJob) -> None:
+        """The job has ended, perhaps by itself: no call may be added to it."""
+        with self._lock:
+            for options in [options for options, at in self._open.items() if at is job]:
+                del self._open[options]
 
 
 class _CallJob:
     """One job whose items are calls."""
 
-    def __init__(self, connection: Connection, options: Options, inbox: queue.SimpleQueue[_Delivery | None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        options: Options,
+        inbox: queue.SimpleQueue[_Delivery | None],
+        lock: contextlib.AbstractContextManager[Any],
+    ) -> None:
         self._connection = connection
+        self._lock = lock
         self._book = ItemBook()
         self._futures: dict[int, CallFuture] = {}
         self._functions: set[bytes] = set()
         self._count = 0
+        self._cancelled_whole = False
         self.id: JobId = connection.new_job(lambda message: inbox.put((self, message)))
         connection.send(OpenJob(self.id, options.for_job("submit")))
 
     @property
     def full(self) -> bool:
         """Whether the next call should go to a new job, so that what this one remembers can be forgotten."""
-        return len(self._functions) >= limits.SUBMIT_FUNCTIONS_MAX or self._count >= limits.SUBMIT_TASKS_MAX
+        return (
+            self._cancelled_whole
+            or len(self._functions) >= limits.SUBMIT_FUNCTIONS_MAX
+            or self._count >= limits.SUBMIT_TASKS_MAX
+        )
 
-    def submit(self, function: tuple[bytes, bytes], item: Any) -> Future[Any]:
+    def submit(self, function: tuple[bytes, bytes], item: Any, owner: object) -> Future[Any]:
         """Start a call."""
         digest, data = function
         index = self._count
@@ -145,7 +205,7 @@ class _CallJob:
             news.append(Function(self.id, digest, data))
         payload = Payload(index, 1, digest, pickling.dump_items([item], pickling.CALL).data)
         news.append(Submit(Batch(self.id, ROOT, index, index + 1, 0, ROOT, 0, payload)))
-        future = self._futures[index] = CallFuture(self, index)
+        future = self._futures[index] = CallFuture(self, index, owner)
         try:
             self._connection.send(*news)
         except LbnetError:
@@ -170,14 +230,16 @@ class _CallJob:
 
     def cancelled(self, index: int) -> None:
         """The user does not want this call any more."""
-        with contextlib.suppress(ConnectionLostError):
+        with self._lock, contextlib.suppress(ConnectionLostError):
             self._connection.send(Cancel(self.id, index, index + 1))
+            # Cancelling all there is ends the job.
+            self._cancelled_whole = self._cancelled_whole or self._count == 1
 
-    def deliver(self, message: Message | None) -> bool:
-        """Take a message; True when it was the last one."""
+    def deliver(self, message: Message | None) -> None:
+        """Take a message; None when the link is lost."""
         if message is None:
             self._fail_all(ConnectionLostError(self._connection.lost))
-            return True
+            return
         outcome = self._book.take(message)
         match outcome:
             case Ready():
@@ -187,10 +249,13 @@ class _CallJob:
             case Broken():
                 self._set_error(outcome.index, error_of(outcome.message))
             case Ended():
-                self._fail_all(UsageError(outcome.reason or f"job {self.id} ended before this call was done"))
+                self._fail_all(
+                    UsageError(outcome.reason)
+                    if outcome.reason
+                    else NoWorkersError(f"the controller ended job {self.id} before this call was done")
+                )
             case Dropped() | Part() | None:
                 pass  # what was cancelled is nobody's any more; parts belong to reduce=, which calls have not
-        return isinstance(outcome, Ended)
 
     def _ready(self, ready: Ready) -> None:
         for index in range(ready.lo, ready.hi):
@@ -198,18 +263,29 @@ class _CallJob:
                 value = pickling.load_values(ready.data).get(index - ready.base)
             except LbnetError as error:
                 self._set_error(index, error)
+            except BaseException as error:  # noqa: BLE001 - unpickling is the user's code, and this thread must go on
+                self._set_error(index, ResultSerializeError(f"a result cannot be read here: {error!r}"))
             else:
                 self._set(index, value)
 
     def _set(self, index: int, value: Any) -> None:
-        future = self.take(index)
-        if future is not None and future.set_running_or_notify_cancel():
-            future.set_result(value)
+        self._settle(index, lambda future: future.set_result(value))
 
     def _set_error(self, index: int, error: BaseException) -> None:
+        self._settle(index, lambda future: future.set_exception(error))
+
+    def _settle(self, index: int, tell: Callable[[CallFuture], None]) -> None:
         future = self.take(index)
-        if future is not None and future.set_running_or_notify_cancel():
-            future.set_exception(error)
+        if future is None:
+            return
+        try:
+            if future.set_running_or_notify_cancel():
+                tell(future)
+        except BaseException:  # noqa: BLE001
+            # Callbacks are the user's code. The future itself logs what is an Exception; this thread must go on.
+            _log.exception("a callback of a call of job %d raised", self.id)
+        finally:
+            future.release()
 
     def _fail_all(self, error: LbnetError) -> None:
         for index in list(self._futures):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sized
@@ -15,8 +17,9 @@ from lbnet.address import from_environment, parse_address
 from lbnet.client import progress as progress_bar
 from lbnet.client.calls import Calls
 from lbnet.client.connection import Connection
-from lbnet.client.feeder import Feeder
-from lbnet.client.options import Options
+from lbnet.client.feeder import Feeder, is_sliceable
+from lbnet.client.local_cluster import LocalCluster
+from lbnet.client.options import Options, sendable
 from lbnet.client.reports import cluster_status, job_report
 from lbnet.client.results import Inbox, Results, Stream
 from lbnet.client.window import Window
@@ -26,55 +29,88 @@ from lbnet.types import Address, ClusterStatus, JobId, JobReport
 
 
 class _Session:
-    """What a client and the views on it share: one link, and perhaps a cluster of their own."""
+    """What a client, the views on it, and its unfinished work share: one link, and perhaps a cluster of their own.
 
-    def __init__(self, connection: Connection, on_close: Callable[[], None]) -> None:
+    It is closed, at the latest, when none of them is left.
+    """
+
+    def __init__(self, connection: Connection, cluster: LocalCluster | None, *, own: bool) -> None:
         self.connection = connection
-        self.calls: dict[Options, Calls] = {}
+        self.calls = Calls(connection)
         self.streams: weakref.WeakSet[Stream] = weakref.WeakSet()
         self.open = True
-        self._on_close = on_close
+        self.cluster = cluster
+        self._lock = threading.Lock()
+        self._close = weakref.finalize(self, _close, connection, self.calls, cluster if own else None)
+        self._close.atexit = False
+        self._closed = threading.Event()
         _sessions.add(self)
+        # The last that is registered runs first: before the hooks that end clusters nobody closed.
+        atexit.unregister(_finish_sessions)
+        atexit.register(_finish_sessions)
 
-    def finish(self, *, wait_for_all: bool, cancel: bool) -> None:
-        """Take no more work, and close; see :meth:`Client.shutdown`."""
-        self.open = False
-        pending = [future for calls in self.calls.values() for future in calls.pending()]
-        if cancel:
-            for future in pending:
-                future.cancel()
-        streams = list(self.streams)
-        if wait_for_all:
-            wait(pending)
-            for stream in streams:
+    def stop_taking(self) -> bool:
+        """Take no more work. Returns whether this was the first to say so, who then must call :meth:`finish`."""
+        with self._lock:
+            first, self.open = self.open, False
+        return first
+
+    def cancel(self) -> None:
+        """Cancel the calls that are not done."""
+        for future in self.calls.pending():
+            future.cancel()
+
+    def finish(self, *, maps: bool) -> None:
+        """Wait for all calls, and for maps that end unless nobody will look at their values; then close."""
+        try:
+            for stream in () if maps else list(self.streams):
+                stream.close(because_of_client=True)
+            wait(self.calls.pending())
+            for stream in list(self.streams):
                 stream.finish()
-        for stream in streams:
-            stream.close()
-        for calls in self.calls.values():
-            calls.close()
-        self.connection.close()
-        for calls in self.calls.values():
-            calls.stop()
-        self._on_close()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close, whatever is not done."""
+        self.open = False
+        for stream in list(self.streams):
+            stream.close(because_of_client=True)
+        self.calls.close()
+        self._close()
         _sessions.discard(self)
+        self._closed.set()
+
+    def wait_closed(self) -> None:
+        """Wait until somebody else has closed it."""
+        self._closed.wait()
+
+
+def _close(connection: Connection, calls: Calls, cluster: LocalCluster | None) -> None:
+    connection.close()
+    calls.stop()
+    if cluster is not None:
+        cluster.close()
 
 
 _sessions: weakref.WeakSet[_Session] = weakref.WeakSet()
 
+os.register_at_fork(after_in_child=_sessions.clear)  # the links are the parent's
 
-@atexit.register
+
 def _finish_sessions() -> None:
     """As with other executors, calls that were submitted are done when the interpreter ends."""
     for session in list(_sessions):
-        session.finish(wait_for_all=bool(session.calls), cancel=False)
+        session.stop_taking()
+        session.finish(maps=False)
 
 
 class Client(Executor):
     """A link to a cluster. It is a :class:`concurrent.futures.Executor`, and a context manager.
 
     Args:
-        address: ``HOST:PORT`` of a controller. Without one, ``LBNET_ADDRESS`` says it; without that,
-            a cluster of this machine's cores is started, and ended with the client.
+        address: ``HOST:PORT`` of a controller, or a local cluster. Without one, ``LBNET_ADDRESS`` says it; without
+            that, a cluster of this machine's cores is started, and ended with the client.
         timeout_s: how long to try to reach the controller.
         name: of this client, for people.
 
@@ -91,25 +127,27 @@ class Client(Executor):
 
     def __init__(
         self,
-        address: str | Address | None = None,
+        address: str | Address | LocalCluster | None = None,
         *,
         timeout_s: float = limits.CONNECT_TIMEOUT_S,
         name: str = "",
     ) -> None:
-        where = parse_address(address) if isinstance(address, str) else address or from_environment()
-        on_close: Callable[[], None] = _nothing
+        if not isinstance(name, str):
+            raise UsageError(f"name must be a text, not a {type(name).__name__}")
+        where, cluster = _find(address)
+        own = where is None
         if where is None:
-            from lbnet.client.local_cluster import LocalCluster
-
             cluster = LocalCluster()
-            where, on_close, timeout_s = cluster.where, cluster.close, limits.CLUSTER_START_TIMEOUT_S
-        connection = Connection(where, name)
+            where, timeout_s = cluster.where, limits.CLUSTER_START_TIMEOUT_S
+        connection = Connection(where, sendable(name))
         try:
             connection.open(timeout_s)
+            self._session = _Session(connection, cluster, own=own)
         except BaseException:
-            on_close()
+            connection.close()
+            if own and cluster is not None:
+                cluster.close()
             raise
-        self._session = _Session(connection, on_close)
         self._options = Options()
 
     @property
@@ -153,6 +191,7 @@ class Client(Executor):
 
         Raises:
             RuntimeError: the client was closed.
+            UsageError: ``fn`` cannot be called.
             ConnectionLostError: the link to the controller is gone.
 
         Example::
@@ -161,10 +200,7 @@ class Client(Executor):
             assert future.result() == 1024
         """
         session = self._check_open()
-        calls = session.calls.get(self._options)
-        if calls is None:
-            calls = session.calls.setdefault(self._options, Calls(session.connection, self._options))
-        return calls.submit(fn, args, kwargs)
+        return session.calls.submit(self._options, fn, args, kwargs, session)
 
     def map(
         self,
@@ -200,6 +236,7 @@ class Client(Executor):
 
         Raises:
             RuntimeError: the client was closed.
+            UsageError: ``fn`` cannot be called, or an iterable not be iterated over.
             FunctionSerializeError: ``fn`` or ``reduce`` cannot be pickled.
             ConnectionLostError: the link to the controller is gone.
             InputError: from ``next()``, after all values: an iterable raised.
@@ -215,13 +252,13 @@ class Client(Executor):
             raise UsageError(f"map() needs a function, not a {type(fn).__name__}")
         if not iterables:
             raise UsageError("map() needs at least one iterable of items")
+        if reduce is not None and not callable(reduce):
+            raise UsageError(f"reduce must be a function, not a {type(reduce).__name__}")
         functions = [pickling.dump_function(fn)] + ([] if reduce is None else [pickling.dump_function(reduce)])
-        items, style = (
-            (iterables[0], pickling.ONE) if len(iterables) == 1 else (zip(*iterables, strict=False), pickling.STAR)
-        )
-        iter(iterables[0])  # what cannot be iterated over is an error here, not in a thread
         lengths = [len(iterable) for iterable in iterables if isinstance(iterable, Sized)]
-        title = self._options.name or getattr(fn, "__name__", "map")
+        sources = [_source(number, iterable) for number, iterable in enumerate(iterables, 1)]
+        items, style = (sources[0], pickling.ONE) if len(sources) == 1 else (zip(*sources, strict=False), pickling.STAR)
+        title = self._options.name or _title(fn)
         total = min(lengths) if len(lengths) == len(iterables) else None
 
         connection, window = session.connection, Window()
@@ -251,6 +288,7 @@ class Client(Executor):
             return_exceptions=return_exceptions,
             on_progress=progress_bar.bar(title, total) if progress else progress_bar.silent,
             keeps_going=bool(lengths),
+            owner=session,
         )
         session.streams.add(stream)
         feeder.start()
@@ -268,8 +306,10 @@ class Client(Executor):
             UsageError: the controller knows no such job (any more).
             ConnectionLostError: the link is gone.
         """
-        number = JobId(job if isinstance(job, int) else getattr(job, "job", -1))
-        facts = self._session.connection.ask("report", number)
+        number = getattr(job, "job", job)
+        if not isinstance(number, int) or not 0 <= number < 1 << 63:
+            raise UsageError(f"report() takes what map() or submit() returned, or its job, not {job!r}")
+        facts = self._session.connection.ask("report", JobId(number))
         if facts is None:
             raise UsageError(f"the controller knows no job {number}; it remembers the last {limits.REPORTS_KEPT:,}")
         return job_report(facts)
@@ -306,24 +346,24 @@ class Client(Executor):
             cancel_futures: cancel the calls that are not done.
         """
         session = self._session
-        if not session.open:
-            return
-        session.open = False
-        if wait:
-            session.finish(wait_for_all=True, cancel=cancel_futures)
-            return
-        import threading
-
-        threading.Thread(
-            target=session.finish, kwargs={"wait_for_all": True, "cancel": cancel_futures}, name="lbnet-shutdown"
-        ).start()
+        first = session.stop_taking()
+        if cancel_futures:
+            session.cancel()
+        # In a callback of a future, nobody would be left to deliver what is waited for.
+        wait = wait and not session.calls.delivering
+        if first and not wait:
+            threading.Thread(target=session.finish, kwargs={"maps": True}, name="lbnet-shutdown").start()
+        elif first:
+            session.finish(maps=True)
+        elif wait:
+            session.wait_closed()
 
     def close(self) -> None:
         """Close at once: what has not been done is cancelled."""
         session = self._session
-        if session.open:
-            session.open = False
-            session.finish(wait_for_all=False, cancel=True)
+        session.stop_taking()
+        session.cancel()
+        session.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -333,7 +373,7 @@ class Client(Executor):
             self.shutdown()
             return
         for stream in list(self._session.streams):
-            stream.close()
+            stream.close(because_of_client=True)
         if issubclass(kind, Exception):
             self.shutdown()
         else:
@@ -348,5 +388,31 @@ class Client(Executor):
 _WORKERS_POLL_S = 0.02
 
 
-def _nothing() -> None:
-    """A cluster that somebody else started goes on."""
+def _find(address: object) -> tuple[Address | None, LocalCluster | None]:
+    """Where the controller is, if anybody says it, and the local cluster that it belongs to."""
+    if address is None:
+        return from_environment(), None
+    if isinstance(address, str):
+        return parse_address(address), None
+    if isinstance(address, LocalCluster):
+        return address.where, address
+    if isinstance(address, Address):
+        return address, None
+    raise UsageError(f"an address is a text, HOST:PORT, not a {type(address).__name__}")
+
+
+def _source(number: int, iterable: Iterable[Any]) -> Iterable[Any]:
+    """What is asked for items: what is not iterable is an error here, not in a thread."""
+    if is_sliceable(iterable):
+        return iterable
+    try:
+        return iter(iterable)
+    except TypeError as error:
+        raise UsageError(
+            f"iterable {number} of map() is a {type(iterable).__name__} and cannot be iterated over: {error}"
+        ) from error
+
+
+def _title(fn: Callable[..., Any]) -> str:
+    name = getattr(fn, "__name__", None)
+    return name if isinstance(name, str) else type(fn).__name__

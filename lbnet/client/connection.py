@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -18,6 +19,7 @@ from typing import Any
 import uvloop
 
 from lbnet import limits
+from lbnet.client.hint import WorkersHint
 from lbnet.errors import ConnectError, ConnectionLostError, UsageError
 from lbnet.net.greeting import connect, hello
 from lbnet.net.link import Link
@@ -54,6 +56,8 @@ class Connection:
         self._flushing = False
         self._first_job = 0
         self._closing: asyncio.Event | None = None
+        self._closed = False
+        self._hint = WorkersHint(address)
         self.lost = ""
         """Why the link is gone; empty while it is there."""
 
@@ -72,12 +76,12 @@ class Connection:
 
     def close(self) -> None:
         """Send what waits, say goodbye, and end the thread. Jobs that run are cancelled by the controller."""
+        self._closed = True
         loop, closing = self._loop, self._closing
-        if loop is None or closing is None or self._thread is None:
-            return
-        with contextlib.suppress(RuntimeError):  # it has ended already
-            loop.call_soon_threadsafe(closing.set)
-        if threading.current_thread() is not self._thread:
+        if loop is not None and closing is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended already
+                loop.call_soon_threadsafe(closing.set)
+        if self._thread is not None and threading.current_thread() is not self._thread:
             self._thread.join(2 * limits.STOP_TIMEOUT_S)
 
     def new_job(self, inbox: Inbox) -> JobId:
@@ -92,11 +96,18 @@ class Connection:
             raise UsageError("this client has started all the jobs that it can: open another one")
         job = JobId(self._first_job + number)
         self._inboxes[job] = inbox
+        self._hint.opened(job, time.monotonic())
+        try:
+            self.check()  # else the link may have ended before it knew this inbox, which would never be told
+        except ConnectionLostError:
+            self.forget(job)
+            raise
         return job
 
     def forget(self, job: JobId) -> None:
         """What still comes for this job concerns nobody."""
         self._inboxes.pop(job, None)
+        self._hint.heard(job)
 
     def send(self, *messages: Message) -> None:
         """Send messages, in order.
@@ -148,11 +159,15 @@ class Connection:
         except BaseException as error:
             fail([opened], ConnectError(f"no link to {self.address}: {error!r}"))
             raise
+        finally:
+            self._end(self.lost or "the link's thread has ended")
 
     async def _main(self, opened: Future[None], timeout_s: float) -> None:
-        self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
         self._gone = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        if self._closed:
+            self._closing.set()
         try:
             await connect(
                 self.address,
@@ -167,15 +182,39 @@ class Connection:
             self.lost = str(error)
             opened.set_exception(error if isinstance(error, ConnectError) else ConnectError(f"no link: {error!r}"))
             return
+        watching = self._loop.create_task(self._watch())
         opened.set_result(None)
         await self._closing.wait()
+        watching.cancel()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """Say goodbye; who does not take it in time is cut off."""
+        reason = self.lost = self.lost or "the client was closed"
         if self._link is not None:
             self._flush()
-            self._link.send(Goodbye("the client was closed"))
-            self._link.close("the client was closed")
+        link = self._link
+        if link is not None:
+            link.send(Goodbye(reason))
+            link.close(reason)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._gone.wait(), limits.STOP_TIMEOUT_S)
-        self._end(self.lost or "the client was closed")
+            link.abort(reason)
+            await link.closed.wait()
+
+    async def _watch(self) -> None:
+        """Notice that somebody waits for nobody's work."""
+        while True:
+            await asyncio.sleep(limits.WORKERS_HINT_S / 4)
+            if self._hint.due(time.monotonic()) and self._link is not None:
+                request, answer = next(self._requests), Future[Any]()
+                answer.add_done_callback(self._on_status)
+                self._asked[request] = answer
+                self._link.send(Ask(request, "status", _NO_JOB))
+
+    def _on_status(self, answer: Future[Any]) -> None:
+        if answer.exception() is None:
+            self._hint.answered(answer.result())
 
     def _on_welcome(self, link: Link, welcome: Welcome) -> None:
         self._link = link
@@ -185,18 +224,26 @@ class Connection:
         self._flushing = False
         while self._outgoing and self._link is not None:
             for message in self._outgoing.popleft():
-                self._link.send(message)
+                self._send_now(self._link, message)
 
-    def _on_message(self, link: Link, message: Message) -> None:  # noqa: ARG002 - there is only one
+    def _send_now(self, link: Link, message: Message) -> None:
+        try:
+            link.send(message)
+        except Exception as error:  # noqa: BLE001 - what is not sent is never answered: nobody may wait for it
+            link.abort(f"our own {type(message).__name__} could not be sent: {error!r}")
+
+    def _on_message(self, link: Link, message: Message) -> None:
         if isinstance(message, Answer):
             answer = self._asked.pop(message.request, None)
             if answer is not None:
                 answer.set_result(json.loads(message.facts))
         elif isinstance(message, Goodbye):
             self.lost = f"the controller at {self.address} has gone: {message.reason}"
+            link.abort("it left")
         else:
             job: JobId = message.job  # type: ignore[union-attr]  # all others that a controller may say have one
             inbox = self._inboxes.get(job)
+            self._hint.heard(job)
             if isinstance(message, JobDone | JobRefused):
                 self._inboxes.pop(job, None)
             if inbox is not None:
@@ -211,6 +258,7 @@ class Connection:
 
     def _end(self, reason: str) -> None:
         self.lost = reason
+        self._outgoing.clear()
         inboxes, self._inboxes = list(self._inboxes.values()), {}
         for inbox in inboxes:
             inbox(None)

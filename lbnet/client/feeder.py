@@ -7,6 +7,7 @@ thread, because only the first may wait for the user's code.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -16,7 +17,7 @@ from typing import Any
 
 from lbnet import limits, pickling
 from lbnet.client.window import Window
-from lbnet.errors import LbnetError
+from lbnet.errors import ConnectionLostError
 from lbnet.types import ROOT, Batch, JobId, Payload
 
 _FIRST_ITEMS = 16
@@ -67,11 +68,12 @@ class Feeder:
         self._pulling = threading.Condition()
         self._stopped = False
         self._ended = False
+        self._given_up: BaseException | None = None
         self.finished = False
         """The input has ended: all of it was sent."""
         self.error: BaseException | None = None
-        """What the iterable raised; all items before it were sent."""
-        self._sliceable = isinstance(items, list | tuple | range)
+        """What the iterable raised, or an item that was pickled; all items before it were sent."""
+        self._sliceable = is_sliceable(items)
 
     def start(self) -> None:
         """Send what fits at once, and the rest from a thread."""
@@ -93,9 +95,12 @@ class Feeder:
                 self._feed_sized(payloads=None)
             else:
                 self._feed_iterable()
-        except LbnetError:
-            pass  # the link is lost: whoever waits for the results is told
+        except ConnectionLostError:
+            pass  # whoever waits for the results is told
+        except BaseException as error:  # noqa: BLE001 - __reduce__ is the user's code, and may raise even KeyboardInterrupt
+            self._give_up(error)
         finally:
+            self._items = ()  # what a generator holds open is let go here, not when the last result is
             with self._pulling:
                 self._stopped = True
                 self._pulling.notify_all()
@@ -125,6 +130,8 @@ class Feeder:
                 self.error = error
             took_s = time.monotonic() - begun
             self._drain()
+            if self._given_up is not None:
+                raise self._given_up
             if self._ended or self.error is not None:
                 self._finish()
                 return
@@ -154,7 +161,10 @@ class Feeder:
                 if self._pending:
                     try:
                         self._drain()
-                    except LbnetError:
+                    except ConnectionLostError:
+                        return
+                    except BaseException as error:  # noqa: BLE001 - see _run
+                        self._given_up = error
                         return
                 nap_s = min(2 * nap_s, _POLL_MAX_S)
 
@@ -168,12 +178,18 @@ class Feeder:
             if items and items[-1] is _END:
                 items.pop()
                 self._ended = True
-            while items and not self._stopped:
+            while items and not self._stopped and self._given_up is None:
                 count = min(self._size, len(items))
                 self._pack(items[:count])
                 del items[:count]
 
     # --- payloads ---------------------------------------------------------------------------------
+
+    def _give_up(self, error: BaseException) -> None:
+        """Items from here on cannot be sent: let the job end with those before."""
+        self.error = error
+        with contextlib.suppress(ConnectionLostError):
+            self._finish()
 
     def _finish(self) -> None:
         self.finished = True
@@ -202,6 +218,11 @@ class Feeder:
         self._size = max(1, min(wanted, self._size * _GROWTH, limits.PAYLOAD_ITEMS_MAX))
 
 
+def is_sliceable(items: object) -> bool:
+    """Whether slices of ``items`` are what iterating over it gives: true of a subclass only if it changed nothing."""
+    return type(items) in {list, tuple, range}
+
+
 def fitting(items: Sequence[Any], bytes_soft: int) -> int:
     """How many of the first items have about ``bytes_soft`` bytes together, at least one.
 
@@ -219,11 +240,20 @@ def fitting(items: Sequence[Any], bytes_soft: int) -> int:
 
 
 def _weight(item: Any) -> int:
-    if isinstance(item, str | bytes | bytearray | memoryview):
+    try:
+        if isinstance(item, tuple | list):
+            return sum(
+                _own_weight(part)
+                for part in item
+                if isinstance(part, str | bytes | bytearray) or hasattr(part, "nbytes")
+            )
+        return _own_weight(item)
+    except Exception:  # noqa: BLE001 - attributes and sizes of user's objects are user's code; this is a guess anyway
+        return 0
+
+
+def _own_weight(item: Any) -> int:
+    if isinstance(item, str | bytes | bytearray):
         return len(item)
-    if isinstance(item, tuple | list):
-        return sum(
-            _weight(part) for part in item if isinstance(part, str | bytes | bytearray) or hasattr(part, "nbytes")
-        )
     nbytes = getattr(item, "nbytes", 0)
     return nbytes if isinstance(nbytes, int) else 0

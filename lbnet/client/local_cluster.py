@@ -51,6 +51,8 @@ class LocalCluster:
         placement: str = "spread",
         strategy: str = registry.DEFAULT,
     ) -> None:
+        if not all(type(number) is int for number in (workers, 1 if slots is None else slots)):
+            raise UsageError(f"workers and slots are whole numbers, not {workers!r} and {slots!r}")
         if workers < 1 or (slots is not None and not 1 <= slots <= limits.SLOTS_MAX):
             raise UsageError(
                 f"a cluster has 1 or more workers with 1 to {limits.SLOTS_MAX} slots, not {workers} with {slots}"
@@ -99,7 +101,7 @@ class LocalCluster:
         return [process.pid for process in self._processes]
 
     def client(self) -> Client:
-        """A client of this cluster.
+        """A client of this cluster, which lives at least as long as its clients unless it is closed.
 
         Raises:
             ConnectError: the controller has died; the sentence says how.
@@ -107,7 +109,7 @@ class LocalCluster:
         from lbnet.client.client import Client
 
         try:
-            return Client(self.where, timeout_s=limits.CLUSTER_START_TIMEOUT_S)
+            return Client(self, timeout_s=limits.CLUSTER_START_TIMEOUT_S)
         except ConnectError as error:
             code = self._processes[0].poll() if self._processes else None
             if code is None:

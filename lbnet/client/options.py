@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -12,6 +11,12 @@ from lbnet.types import JobOptions
 
 PLACEMENTS = ("spread", "first")
 """``spread``: by free slots. ``first``: all initial work to the first worker, the classical experiment."""
+
+_COUNT_MAX = 1_000_000_000
+"""More than any task is ever tried, and still a number that a message can carry."""
+
+_SECONDS_MAX = 1e9
+"""Thirty years, and still a time that an event loop can wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +50,18 @@ class Options:
             ("retries", int),
             ("crash_limit", int),
         ):
-            if not isinstance(getattr(self, name), kind):
-                raise UsageError(f"{name} must be of type {kind.__name__}; it is {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise UsageError(f"{name} must be of type {kind.__name__}; it is {value!r}")
         if self.placement and self.placement not in PLACEMENTS:
             raise UsageError(f"placement must be one of {', '.join(PLACEMENTS)}; it is {self.placement!r}")
-        if self.retries < 0:
-            raise UsageError(f"retries must be 0 or more; it is {self.retries}")
-        if self.crash_limit < 1:
-            raise UsageError(f"crash_limit must be 1 or more; it is {self.crash_limit}")
+        if not 0 <= self.retries <= _COUNT_MAX:
+            raise UsageError(f"retries must be 0 to {_COUNT_MAX:,}; it is {self.retries}")
+        if not 1 <= self.crash_limit <= _COUNT_MAX:
+            raise UsageError(f"crash_limit must be 1 to {_COUNT_MAX:,}; it is {self.crash_limit}")
         seconds = self.task_timeout_s
-        if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
-            raise UsageError(f"task_timeout_s must be 0 (no limit) or more seconds; it is {seconds!r}")
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= _SECONDS_MAX:
+            raise UsageError(f"task_timeout_s must be 0 (no limit) to {_SECONDS_MAX:g} seconds; it is {seconds!r}")
 
     def changed(self, changes: dict[str, Any]) -> Options:
         """These options with some of them replaced.
@@ -72,11 +78,16 @@ class Options:
     def for_job(self, default_name: str, reduce: bytes = b"") -> JobOptions:
         """The same as a message carries it."""
         return JobOptions(
-            name=(self.name or default_name)[: limits.OUTPUT_NAME_CHARS_MAX],
+            name=sendable(self.name or default_name)[: limits.OUTPUT_NAME_CHARS_MAX],
             placement=self.placement,
-            strategy=self.strategy,
+            strategy=sendable(self.strategy),
             reduce=reduce,
             retries=self.retries,
             task_timeout_s=float(self.task_timeout_s),
             crash_limit=self.crash_limit,
         )
+
+
+def sendable(text: str) -> str:
+    """``text`` without the characters that cannot be sent, such as those of a file name in no known encoding."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

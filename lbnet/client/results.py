@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -23,6 +24,7 @@ from lbnet.client.window import Window
 from lbnet.errors import (
     ConnectionLostError,
     InputError,
+    NoWorkersError,
     ResultSerializeError,
     SpawnedTaskError,
     UsageError,
@@ -37,12 +39,19 @@ T = TypeVar("T")
 _NO_VALUE: Any = object()
 
 
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """Nobody wants more values: ``reason`` is empty if that is what the consumer said."""
+
+    reason: str
+
+
 class Inbox:
     """Where the link's thread leaves the messages of one map, and accounts for their size."""
 
     def __init__(self, window: Window) -> None:
         self._window = window
-        self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Message | _Closed | None] = queue.SimpleQueue()
         self.ended = threading.Event()
         """Nothing more will come."""
 
@@ -59,7 +68,13 @@ class Inbox:
         if message is None or isinstance(message, messages.JobDone | messages.JobRefused):
             self.ended.set()
 
-    def get(self, timeout_s: float | None) -> Message | None:
+    def close(self, reason: str) -> None:
+        """Let nobody wait for what will not come, because of ``reason``."""
+        if not self.ended.is_set():
+            self._queue.put(_Closed(reason))
+            self.ended.set()
+
+    def get(self, timeout_s: float | None) -> Message | _Closed | None:
         """The next message, None when the link is lost.
 
         Raises:
@@ -100,7 +115,7 @@ class Results(Iterator[T], Generic[T]):
         return next(self._chain)
 
     def close(self) -> None:
-        """Cancel what has not run yet. Values that have come can still be taken."""
+        """Cancel what has not run yet. Values that have come can still be taken; then the iterator ends."""
         self._stream.close()
 
 
@@ -119,6 +134,7 @@ class Stream:
         return_exceptions: exceptions are values.
         on_progress: told how many more items are settled.
         keeps_going: the input is known to be finite: closing the client waits for it.
+        owner: kept alive until the stream is closed.
     """
 
     def __init__(
@@ -135,6 +151,7 @@ class Stream:
         return_exceptions: bool,
         on_progress: Callable[[int], None],
         keeps_going: bool,
+        owner: object = None,
     ) -> None:
         self.job = job
         self._connection = connection
@@ -147,6 +164,7 @@ class Stream:
         self._return_exceptions = return_exceptions
         self._on_progress = on_progress
         self._keeps_going = keeps_going
+        self._owner = owner
         self._book = ItemBook()
         self._parts: dict[int, Any] = {}
         self._failed_parts: dict[int, BaseException] = {}
@@ -157,16 +175,14 @@ class Stream:
     def blocks(self) -> Iterator[Iterable[Any]]:
         """Iterables whose values together are the values of the map; it raises nothing that ends a single task only."""
         try:
-            ended = False
-            while not ended:
-                outcome = self._book.take(self._receive())
+            while (message := self._receive()) is not None:
+                outcome = self._book.take(message)
                 match outcome:
                     case None:
                         continue
                     case Ended():
-                        ended = True
                         self._check_end(outcome)
-                        continue
+                        break
                     case Part():
                         self._fold(outcome)
                         continue
@@ -183,13 +199,13 @@ class Stream:
                     yield due.values
                     self._window.consumed(due.hi - due.lo, due.size_bytes)
                     self._on_progress(due.hi - due.lo)
-            if self._feeder.error is not None:
+            if message is not None and self._feeder.error is not None:
                 yield self._raising(self._input_error(self._feeder.error))
         finally:
             self.close()
 
-    def close(self) -> None:
-        """Nobody wants the rest: cancel it."""
+    def close(self, *, because_of_client: bool = False) -> None:
+        """Nobody wants the rest: cancel it. Who asks for it all the same is told, if it was the client that closed."""
         if self._closed:
             return
         self._closed = True
@@ -198,7 +214,9 @@ class Stream:
         if not self._inbox.ended.is_set():
             with contextlib.suppress(ConnectionLostError):
                 self._connection.send(messages.Cancel(self.job, 0, 1 << 62))
+        self._inbox.close("the client was closed before this value came" if because_of_client else "")
         self._on_progress(-1)
+        self._owner = None
 
     def finish(self) -> None:
         """The client is closing: let everything come in if it ever ends, and cancel it if nobody can know."""
@@ -213,7 +231,8 @@ class Stream:
 
     # --- messages -----------------------------------------------------------------------------------
 
-    def _receive(self) -> Message:
+    def _receive(self) -> Message | None:
+        """The next message; None when the consumer itself has closed the iterator."""
         timeout_s = None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
         try:
             message = self._inbox.get(timeout_s)
@@ -221,6 +240,10 @@ class Stream:
             raise TimeoutError(f"the next value of job {self.job} did not come in time") from None
         if message is None:
             raise ConnectionLostError(self._connection.lost)
+        if isinstance(message, _Closed):
+            if message.reason:
+                raise CancelledError(message.reason)
+            return None
         return message
 
     def _due(self, block: _Block) -> Iterator[_Block]:
@@ -235,6 +258,8 @@ class Stream:
     def _check_end(self, ended: Ended) -> None:
         if ended.reason:
             raise UsageError(ended.reason)
+        if not self._feeder.finished:
+            raise NoWorkersError(f"the controller ended job {self.job} before all of its items were sent")
 
     # --- blocks -------------------------------------------------------------------------------------
 
@@ -260,6 +285,7 @@ class Stream:
     def _fold(self, part: Part) -> None:
         """Combine. When the user's function raises, the item has failed."""
         root = part.root
+        self._window.consumed(0, len(part.data))
         if root in self._failed_parts:
             return
         assert self._reduce is not None, "only jobs with reduce= have parts"
@@ -269,12 +295,11 @@ class Stream:
             self._parts[root] = value if known is _NO_VALUE else self._reduce(known, value)
         except Exception as error:  # noqa: BLE001 - unpickling and combining are the user's code
             self._failed_parts[root] = error
-        self._window.consumed(0, len(part.data))
+            self._parts.pop(root, None)
 
     def _settled(self, root: int) -> _Block:
         error = self._failed_parts.pop(root, None)
         if error is not None:
-            self._parts.pop(root, None)
             return _Block(root, root + 1, self._raising(_with_index(error, root)), 0)
         return _Block(root, root + 1, iter((self._parts.pop(root, None),)), 0)
 
@@ -282,7 +307,8 @@ class Stream:
         index = broken.index
         self._parts.pop(index, None)
         self._failed_parts.pop(index, None)
-        return _Block(index, index + 1, self._raising(_with_index(error_of(broken.message), index)), 0)
+        error = _with_index(error_of(broken.message), index)
+        return _Block(index, index + 1, self._raising(error), broken.dropped_bytes)
 
     def _dropped(self, dropped: Dropped) -> _Block:
         error = ConnectionLostError(f"items [{dropped.lo}, {dropped.hi}) of job {self.job} were cancelled")

@@ -477,12 +477,10 @@ class Worker:
             self._queue.push(event.batch)
 
     def _on_slot_taught(self, event: events.SlotTaught) -> None:
-        """A task spawned a function that nobody here knew."""
+        """A task spawned a function that its slot had not been taught: it has the pickle, and could not run it yet."""
         job = self._jobs.get(event.job)
         if job is not None:
-            self._slots[event.slot].functions.add((event.job, event.digest))
-            if event.digest not in job.functions:
-                job.functions[event.digest] = event.data
+            job.functions.setdefault(event.digest, event.data)
 
     def _share_functions(self, batches: Iterable[Batch]) -> None:
         """Before the controller hears of tasks, it must have their functions: who taught them to us may be lost."""

@@ -250,13 +250,13 @@ def test_the_function_that_combines_is_taught_too() -> None:
     assert said == [ack(), teach(), teach(digest=REDUCE), run(1, tasks(0, 1), 0, options=options), FED]
 
 
-def test_a_slot_that_spawned_a_function_is_not_taught_it() -> None:
+def test_a_slot_that_spawned_a_function_is_taught_it_before_it_runs_it() -> None:
     desk = busy(1)
     assert desk.event(events.SlotTaught(SlotId(0), JOB, SPAWNED, SPAWNED)) == []
     child = tasks(0, 1, RUN, fn=SPAWNED)
     assert desk.event(events.SlotSpawned(SlotId(0), 1, child)) == []
     desk.done(1, values(0, 1))
-    assert desk.finished(1, 1) == [run(2, child, 1)]
+    assert desk.finished(1, 1) == [teach(digest=SPAWNED), run(2, child, 1)]
 
 
 def test_what_a_slot_left_out_goes_back_to_the_queue() -> None:

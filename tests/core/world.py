@@ -129,7 +129,7 @@ class Run:
 class ModelSlot:
     """A slot process and the pipe to its worker. ``alive`` turns false at once, the worker hears of it later.
 
-    It may know a function before it is taught: one that its own tasks spawned.
+    What its tasks spawn it has ``said``, as pickles: to run a function, it must be taught, too.
     """
 
     alive: bool = False
@@ -137,6 +137,7 @@ class ModelSlot:
     runs: deque[Run] = field(default_factory=deque)
     tickets: dict[int, Run] = field(default_factory=dict)
     known: set[bytes] = field(default_factory=set)
+    said: set[bytes] = field(default_factory=set)
     taught: set[bytes] = field(default_factory=set)
     pipe: deque[Event] = field(default_factory=deque)
 
@@ -408,6 +409,8 @@ class World:
             for slot in worker.slots:
                 slot.taught.clear()
                 slot.known.clear()
+            slot.said.clear()
+                slot.said.clear()
             return
         if not isinstance(effect, effects.Teach | effects.Run | effects.Reclaim):
             raise self._broken(f"a worker wants {effect}")
@@ -572,6 +575,7 @@ class World:
             slot.alive = True
             slot.taught.clear()
             slot.known.clear()
+            slot.said.clear()
             slot.pipe.append(events.SlotReady(SlotId(number), 1))
         elif slot.runs:
             self._run(worker, SlotId(number), slot)
@@ -616,8 +620,8 @@ class World:
 
     def _spawn(self, number: SlotId, slot: ModelSlot, run: Run, task: Task, lo: int, hi: int) -> None:
         batch = run.effect.batch
-        if SPAWNED not in slot.known:
-            slot.known.add(SPAWNED)
+        if SPAWNED not in slot.said:
+            slot.said.add(SPAWNED)
             slot.pipe.append(events.SlotTaught(number, JOB, SPAWNED, SPAWNED))
         cuts = sorted({lo, hi, *(self.rng.randint(lo, hi) for _ in range(self.rng.randrange(3)))})
         ranges = list(itertools.pairwise(cuts))
