@@ -409,7 +409,6 @@ class World:
             for slot in worker.slots:
                 slot.taught.clear()
                 slot.known.clear()
-            slot.said.clear()
                 slot.said.clear()
             return
         if not isinstance(effect, effects.Teach | effects.Run | effects.Reclaim):
