@@ -6,9 +6,12 @@ The process that started them holds the other end of their standard input; when 
 from __future__ import annotations
 
 import json
+import os
+import select
 import socket
 import sys
 
+from lbnet import limits
 from lbnet.errors import LbnetError
 from lbnet.net.run import run_controller, run_worker
 from lbnet.pool.environment import adopt_path
@@ -41,9 +44,17 @@ def main() -> int:
                 stop_on_stdin_eof=True,
             )
     except LbnetError as error:
+        if _is_abandoned():
+            return 0
         print(f"lbnet: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _is_abandoned() -> bool:
+    """Whether the cluster is being closed: its parts end in any order, and then a lost link is no news."""
+    readable, _, _ = select.select([sys.stdin], [], [], limits.STOP_TIMEOUT_S)
+    return bool(readable) and not os.read(sys.stdin.fileno(), 1)
 
 
 if __name__ == "__main__":

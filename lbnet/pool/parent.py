@@ -123,7 +123,7 @@ class Pool:
             process.hang_up()
         ends = [asyncio.ensure_future(process.exited.wait()) for process in processes]
         if ends:
-            await asyncio.wait(ends, timeout=limits.STOP_TIMEOUT_S)
+            await asyncio.wait(ends, timeout=limits.STOP_TIMEOUT_S / 2)  # the rest is for what must be killed
             for process in processes:
                 process.kill()
             await asyncio.gather(*ends, *(process.closed() for process in processes))
