@@ -16,6 +16,7 @@ from lbnet import limits
 from lbnet.core.controller import Controller
 from lbnet.errors import ConnectionLostError
 from lbnet.net.controller_server import ControllerServer
+from lbnet.net.leaving import undisturbed
 from lbnet.net.worker_node import WorkerNode
 from lbnet.pool.cores import cores_available
 from lbnet.strategies import registry
@@ -105,8 +106,10 @@ def run_worker(
         try:
             on_ready(node.name, node.peer)
             reason = await node.lost
-        finally:
+        except BaseException:
             await node.stop()
+            raise
+        await undisturbed(node.stop())
         raise ConnectionLostError(f"the controller at {connect} is gone: {reason}")
 
     _run(main, stop_on_stdin_eof=stop_on_stdin_eof)

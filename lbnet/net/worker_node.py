@@ -14,6 +14,7 @@ from lbnet.core.events import Event
 from lbnet.core.worker import Worker
 from lbnet.errors import ConnectError
 from lbnet.net.greeting import MAGIC, Reception, connect, hello, printable
+from lbnet.net.leaving import undisturbed
 from lbnet.net.link import Link, say_goodbye
 from lbnet.pool.parent import Pool
 from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Welcome
@@ -66,6 +67,9 @@ class WorkerNode:
         await self._pool.start()
         try:
             await self._join(controller, timeout_s)
+        except ConnectError:
+            await undisturbed(self.stop())
+            raise
         except BaseException:
             await self.stop()
             raise
