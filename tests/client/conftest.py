@@ -9,7 +9,7 @@ import pytest
 from lbnet import Client, LocalCluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[LocalCluster]:
     """Two workers with one slot each."""
     with LocalCluster(workers=2, slots=1) as cluster:
@@ -18,7 +18,7 @@ def cluster() -> Iterator[LocalCluster]:
         yield cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client(cluster: LocalCluster) -> Iterator[Client]:
     with cluster.client() as client:
         yield client
