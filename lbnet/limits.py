@@ -164,3 +164,12 @@ CLUSTER_START_TIMEOUT_S = 30.0
 
 WORKERS_HINT_S = 10.0
 """A client that waits so long for its first result looks whether there is any worker at all, and says so if not."""
+
+SUBMIT_OPEN_JOBS_MAX = 64
+"""Options that calls were made with lately: each has a job that stays open for the next call."""
+
+TRIES_MAX = 1_000_000_000
+"""More than any task is ever tried, and still a number that a message can carry."""
+
+TASK_TIMEOUT_MAX_S = 1e9
+"""Thirty years, and still a time that an event loop can wait for."""

@@ -28,9 +28,6 @@ from lbnet.types import ROOT, Batch, JobId, Payload
 
 _log = logging.getLogger("lbnet.client")
 
-_OPEN_JOBS_MAX = 64
-"""Options that calls were made with lately: each has a job that stays open for the next call."""
-
 _Delivery = tuple["_CallJob", "Message | None"]
 
 
@@ -143,7 +140,7 @@ class Calls:
             job = _CallJob(self._connection, options, self._inbox, self._lock)
             self._jobs.add(job)
         self._open[options] = job
-        if len(self._open) > _OPEN_JOBS_MAX:
+        if len(self._open) > limits.SUBMIT_OPEN_JOBS_MAX:
             self._open.pop(next(iter(self._open))).close()
         return job
 

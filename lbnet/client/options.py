@@ -12,12 +12,6 @@ from lbnet.types import JobOptions
 PLACEMENTS = ("spread", "first")
 """``spread``: by free slots. ``first``: all initial work to the first worker, the classical experiment."""
 
-_COUNT_MAX = 1_000_000_000
-"""More than any task is ever tried, and still a number that a message can carry."""
-
-_SECONDS_MAX = 1e9
-"""Thirty years, and still a time that an event loop can wait for."""
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -55,13 +49,19 @@ class Options:
                 raise UsageError(f"{name} must be of type {kind.__name__}; it is {value!r}")
         if self.placement and self.placement not in PLACEMENTS:
             raise UsageError(f"placement must be one of {', '.join(PLACEMENTS)}; it is {self.placement!r}")
-        if not 0 <= self.retries <= _COUNT_MAX:
-            raise UsageError(f"retries must be 0 to {_COUNT_MAX:,}; it is {self.retries}")
-        if not 1 <= self.crash_limit <= _COUNT_MAX:
-            raise UsageError(f"crash_limit must be 1 to {_COUNT_MAX:,}; it is {self.crash_limit}")
+        if not 0 <= self.retries <= limits.TRIES_MAX:
+            raise UsageError(f"retries must be 0 to {limits.TRIES_MAX:,}; it is {self.retries}")
+        if not 1 <= self.crash_limit <= limits.TRIES_MAX:
+            raise UsageError(f"crash_limit must be 1 to {limits.TRIES_MAX:,}; it is {self.crash_limit}")
         seconds = self.task_timeout_s
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= _SECONDS_MAX:
-            raise UsageError(f"task_timeout_s must be 0 (no limit) to {_SECONDS_MAX:g} seconds; it is {seconds!r}")
+        if (
+            not isinstance(seconds, int | float)
+            or isinstance(seconds, bool)
+            or not 0 <= seconds <= limits.TASK_TIMEOUT_MAX_S
+        ):
+            raise UsageError(
+                f"task_timeout_s must be 0 (no limit) to {limits.TASK_TIMEOUT_MAX_S:g} seconds; it is {seconds!r}"
+            )
 
     def changed(self, changes: dict[str, Any]) -> Options:
         """These options with some of them replaced.

@@ -15,6 +15,7 @@ from lbnet.core.events import Event
 from lbnet.errors import UsageError
 from lbnet.net.greeting import MAGIC, Reception, printable
 from lbnet.net.link import Link, check_port, say_goodbye, words
+from lbnet.net.strategy_log import StrategyLog
 from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Welcome
 from lbnet.types import Address, PeerId
 
@@ -42,6 +43,7 @@ class ControllerServer:
         self._reception = Reception(
             roles=_ROLES, admit=self._admit, on_message=self._on_message, on_closed=self._on_closed, log=_log
         )
+        self._strategy_log = StrategyLog(_log)
         self._next_peer = 1
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -131,6 +133,7 @@ class ControllerServer:
     def _handle(self, event: Event) -> None:
         for effect in self._controller.handle(event, asyncio.get_running_loop().time()):
             self._perform(effect)
+        self._strategy_log.look(self._controller.strategy_error)
 
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, effects.Send):

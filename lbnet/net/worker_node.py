@@ -16,6 +16,7 @@ from lbnet.errors import ConnectError
 from lbnet.net.greeting import MAGIC, Reception, connect, hello, printable
 from lbnet.net.leaving import undisturbed
 from lbnet.net.link import Link, say_goodbye
+from lbnet.net.strategy_log import StrategyLog
 from lbnet.pool.parent import Pool
 from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Welcome
 from lbnet.strategies.base import Strategy
@@ -54,6 +55,7 @@ class WorkerNode:
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: deque[Event] = deque()
         self._handling = False
+        self._strategy_log = StrategyLog(_log)
         self._stopped = False
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done, with the reason, when the controller is gone."""
@@ -195,6 +197,7 @@ class WorkerNode:
             while self._waiting:
                 for effect in self._worker.handle(self._waiting.popleft(), now):
                     self._perform(effect)
+            self._strategy_log.look(self._worker.strategy_error)
         finally:
             self._handling = False
 

@@ -13,7 +13,6 @@ from typing import Any, cast
 import pytest
 
 from lbnet import limits, pickling
-from lbnet.client import calls as calls_module
 from lbnet.client.calls import CallFuture, Calls
 from lbnet.client.connection import Connection
 from lbnet.client.options import Options
@@ -78,7 +77,7 @@ def test_other_options_are_another_job(desk: Desk) -> None:
 
 
 def test_jobs_of_options_that_were_not_used_lately_are_closed(desk: Desk) -> None:
-    for number in range(1, calls_module._OPEN_JOBS_MAX + 1):
+    for number in range(1, limits.SUBMIT_OPEN_JOBS_MAX + 1):
         desk.submit()
         desk.submit(options=Options(retries=number))
     assert [message for message in desk.connection.sent if isinstance(message, messages.CloseJob)] == [

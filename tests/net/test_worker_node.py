@@ -79,6 +79,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.strategy_error = ""
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         self.events.append(event)

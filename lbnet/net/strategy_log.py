@@ -1,0 +1,27 @@
+"""Tells people that a strategy raises: the core goes on without its decisions, and nobody would notice."""
+
+from __future__ import annotations
+
+import logging
+
+
+class StrategyLog:
+    """Logs the first error of a role's strategy.
+
+    Args:
+        log: of the role.
+    """
+
+    __slots__ = ("_log", "_said")
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._said = False
+
+    def look(self, error: str) -> None:
+        """``error`` is the traceback of what the strategy raised last, empty if nothing."""
+        if error and not self._said:
+            self._said = True
+            self._log.error(
+                "the strategy raised, and its decisions of that step are ignored; this is said once:\n%s", error
+            )

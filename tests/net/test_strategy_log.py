@@ -1,0 +1,39 @@
+"""A strategy that raises is heard of, once."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from lbnet.core import events
+from lbnet.core.controller import Controller
+from lbnet.net.controller_server import ControllerServer
+from lbnet.net.strategy_log import StrategyLog
+from lbnet.strategies.base import ControllerDecision, ControllerView
+
+
+class Broken:
+    def balance(self, view: ControllerView) -> list[ControllerDecision]:
+        raise ZeroDivisionError("somebody's mistake")
+
+
+def test_nothing_is_said_of_a_strategy_that_works(caplog: pytest.LogCaptureFixture) -> None:
+    StrategyLog(logging.getLogger("lbnet.test")).look("")
+    assert caplog.records == []
+
+
+def test_the_first_error_is_said_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    log = StrategyLog(logging.getLogger("lbnet.test"))
+    for error in ("", "Traceback: one", "Traceback: one", "Traceback: two"):
+        log.look(error)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.endswith("Traceback: one")
+
+
+async def test_a_controller_whose_strategy_raises_says_so_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    server = ControllerServer(Controller(Broken(), strategy_name="broken", placement="spread"))
+    for _ in range(2):
+        server._handle(events.Tick())
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "somebody's mistake" in said
