@@ -7,7 +7,6 @@ order. It must not know how messages travel, and it never looks into a payload.
 from __future__ import annotations
 
 import json
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
@@ -104,7 +103,7 @@ class Controller:
         self._started_at: float | None = None
         self._now = 0.0
         self._effects: list[Effect] = []
-        self.strategy_error = ""
+        self.strategy_error: Exception | None = None
         """What the strategy raised last, for people; such a step goes on without its decisions."""
 
     # --- what the strategy may see ----------------------------------------------------------------
@@ -278,8 +277,8 @@ class Controller:
     def _decisions(self) -> list[ControllerDecision]:
         try:
             return list(self._strategy.balance(self))
-        except Exception:  # noqa: BLE001 - a strategy may be anybody's code: it can make lbnet slow, never wrong
-            self.strategy_error = traceback.format_exc()
+        except Exception as error:  # noqa: BLE001 - a strategy may be anybody's code: it can make lbnet slow, never wrong
+            self.strategy_error = error
             return []
 
     def _is_worker(self, peer: object) -> bool:

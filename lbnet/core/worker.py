@@ -6,7 +6,6 @@ order. It must not know how messages travel, or what a task computes.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -110,7 +109,7 @@ class Worker:
         self._runs = me << _RUN_BITS
         self._effects: list[Effect] = []
         self._now = 0.0
-        self.strategy_error = ""
+        self.strategy_error: Exception | None = None
         """What the strategy raised last, for people; such a step goes on without its decisions."""
 
     def handle(self, event: Event, now: float) -> list[Effect]:
@@ -203,8 +202,8 @@ class Worker:
     def _decisions(self, view: WorkerView) -> list[WorkerDecision]:
         try:
             return list(self._strategy.balance(view))
-        except Exception:  # noqa: BLE001 - a strategy may be anybody's code: it can make lbnet slow, never wrong
-            self.strategy_error = traceback.format_exc()
+        except Exception as error:  # noqa: BLE001 - a strategy may be anybody's code: it can make lbnet slow, never wrong
+            self.strategy_error = error
             return []
 
     def _say_idle(self, view: WorkerView) -> None:

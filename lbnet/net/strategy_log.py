@@ -18,10 +18,10 @@ class StrategyLog:
         self._log = log
         self._said = False
 
-    def look(self, error: str) -> None:
-        """``error`` is the traceback of what the strategy raised last, empty if nothing."""
-        if error and not self._said:
+    def look(self, error: Exception | None) -> None:
+        """``error`` is what the strategy raised last, None if nothing."""
+        if error is not None and not self._said:
             self._said = True
             self._log.error(
-                "the strategy raised, and its decisions of that step are ignored; this is said once:\n%s", error
+                "the strategy raised, and its decisions of that step are ignored; this is said once", exc_info=error
             )

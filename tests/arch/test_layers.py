@@ -57,6 +57,8 @@ PURE = frozenset({"protocol", "core", "strategies", "strategies.base", "types", 
 IMPURE_MODULES = frozenset({
     "asyncio", "socket", "time", "random", "pickle", "cloudpickle", "os", "subprocess", "threading", "logging",
     "datetime", "secrets", "select", "selectors", "ssl", "multiprocessing", "concurrent", "signal", "uvloop",
+    # They read source files.
+    "linecache", "traceback",
 })  # fmt: skip
 PICKLES = frozenset({"pickle", "cloudpickle", "_pickle", "marshal", "shelve", "dill"})
 PICKLE_HOME = "lbnet.pickling"

@@ -79,7 +79,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.strategy_error = ""
+        self.strategy_error: Exception | None = None
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         self.events.append(event)
