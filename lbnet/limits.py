@@ -85,6 +85,28 @@ GRANT_BYTES_SOFT = 16 << 20
 GRANT_BATCHES_MAX = 4_096
 """Batches in one SEND_WORK: a receiver reads a message as a whole."""
 
+POLL_PATIENCE_S = 0.005
+"""A worker that is asked for work and has none queued lets its running task split for so long before it refuses."""
+
+POLL_BACKOFF_FIRST_S = 0.0005
+"""After a refusal an idle worker waits so long before it asks again; doubled with every further one."""
+
+POLL_BACKOFF_MAX_S = 0.008
+"""The longest such wait."""
+
+LOOK_AGAIN_MIN_S = 0.0001
+"""A strategy that wants to be called again at once would keep its worker from everything else."""
+
+LOOK_AGAIN_MAX_S = 60.0
+"""The longest that a strategy can be put off: an absurd number must not end up in a timer."""
+
+DECISIONS_MAX = 10_000
+"""Decisions in one step of a strategy: it may be anybody's code, and never end."""
+
+NEWS_PER_WORKER_S = 0.00005
+"""What is told to all workers is told at most once in this many seconds for each of them, so that it takes
+about a third of the controller's time at most."""
+
 STALL_S = 0.2
 """All workers idle and tasks outstanding for so long: the controller asks who holds what."""
 

@@ -8,7 +8,7 @@ of the parent has another run, so its children can never be mistaken for the fir
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import NewType
 
 JobId = NewType("JobId", int)
@@ -67,7 +67,10 @@ class Batch:
     def part(self, lo: int, hi: int) -> Batch:
         """The tasks ``[lo, hi)`` of this batch, over the same payload."""
         assert self.lo <= lo < hi <= self.hi, (self.lo, lo, hi, self.hi)
-        return replace(self, lo=lo, hi=hi)
+        # Not dataclasses.replace(), which takes three times as long: this is done for everything that moves.
+        return Batch(
+            self.job, self.origin, lo, hi, self.root, self.parent_origin, self.parent_index, self.payload
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """One worker's share of a job."""
+    """One worker's share of a job. ``asks`` and ``refusals`` count its own questions for work, where it asks."""
 
     name: str
     slots: int
@@ -167,6 +170,8 @@ class WorkerReport:
     busy_s: float
     batches_sent: int
     batches_received: int
+    asks: int = 0
+    refusals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +240,7 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """The whole cluster as the controller sees it now."""
+    """The whole cluster as the controller sees it now. ``got`` and ``sent`` count its messages by kind."""
 
     version: str
     address: str
@@ -245,3 +250,5 @@ class ClusterStatus:
     clients: int
     workers: tuple[WorkerStatus, ...]
     jobs: tuple[JobReport, ...]
+    got: dict[str, int] = field(default_factory=dict)
+    sent: dict[str, int] = field(default_factory=dict)

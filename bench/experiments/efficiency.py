@@ -118,8 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repeats = options.repeat or (1 if options.quick else 3)
     machine = machine_facts()
     names = options.workload or list(PLANS)
-    each = repeats * (1 + len(options.strategy) * len(options.workers))
-    progress = Progress(each * len(names))
+    pairs = pairs_of(options.strategy, options.workers)
+    progress = Progress(repeats * (1 + len(pairs)) * len(names))
     seats: dict[tuple[str, int, str], Seat] = {}
     comparisons: list[Comparison] = []
     rows: list[dict[str, Cell]] = []
@@ -127,10 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in names:
             plan = PLANS[name]
             workload = plan.quick() if options.quick else plan.full()
-            keys = [
-                ("", 1, ""),
-                *((s, workers, plan.placement) for s in options.strategy for workers in options.workers),
-            ]
+            keys = [("", 1, ""), *((strategy, workers, plan.placement) for strategy, workers in pairs)]
             for key in keys:
                 if key not in seats:
                     seats[key] = ProcessSeat(_adapter(*key))
@@ -142,6 +139,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         close_all(seats.values())
         progress.close()
     return _finish(options, machine, comparisons, rows)
+
+
+def pairs_of(strategies: Sequence[str], workers: Sequence[int]) -> list[tuple[str, int]]:
+    """Which strategy is measured with how many workers: one has nobody to balance with, so that is measured once."""
+    return [(name, count) for name in strategies for count in workers if count > 1 or name == strategies[0]]
 
 
 def row_of(key: tuple[str, int, str], comparison: Comparison, row: Row, machine: Mapping[str, str]) -> dict[str, Cell]:
@@ -182,12 +184,12 @@ def paint(rows: Sequence[Mapping[str, Cell]]) -> Callable[[Any], None]:
             places = [workloads.index(str(row["workload"])) + (number + 0.5) * width - 0.4 for row in mine]
             label = f"{strategy}, {workers} worker{'' if workers == 1 else 's'}"
             drawn = axes.bar(places, [row["efficiency"] or 0.0 for row in mine], width * 0.92, label=label)
-            axes.bar_label(drawn, fmt="%.2f", fontsize=7, padding=2)
+            axes.bar_label(drawn, fmt="%.2f", fontsize=7, padding=2, rotation=90 if len(bars) > 4 else 0)
         axes.axhline(1.0, color="0.6", linewidth=0.8)
         axes.set_xticks(range(len(workloads)), workloads, rotation=20, ha="right", fontsize=8)
         axes.set_ylabel("efficiency: T_1 / (p T_p), T_1 sequential in the same run")
-        axes.set_ylim(0, 1.2)
-        axes.legend(fontsize=8, ncols=3, loc="upper left")
+        axes.set_ylim(0, 1.25)
+        axes.legend(fontsize=8, ncols=max(3, len(bars) // 2), loc="upper left")
         axes.set_title("How much of p slots becomes speedup")
 
     return onto
@@ -204,7 +206,7 @@ def _finish(
     write_csv(out / "efficiency.csv", COLUMNS, rows)
     text = as_json(machine, [{name: row[name] for name in MEASURED_COLUMNS} for row in rows], notes=reasons)
     write_text(out / "efficiency.json", text)
-    undrawn = draw(out / "efficiency.png", paint(rows), (11, 5), machine) if rows else "nothing was measured"
+    undrawn = draw(out / "efficiency.png", paint(rows), (18, 6), machine) if rows else "nothing was measured"
     if options.json:
         sys.stdout.write(text)
     else:
@@ -251,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, default=RESULTS, metavar="FOLDER", help="where the files go (bench/results)"
     )
-    parser.add_argument("--strategy", type=_strategies, default=registry.names(), metavar="A,B", help="all of them")
+    parser.add_argument("--strategy", type=_strategies, default=list(registry.BUILT_IN), metavar="A,B", help="all ours")
     parser.add_argument("--workers", type=_numbers, default=[1, 2], metavar="N,M", help="workers of one slot (1,2)")
     parser.add_argument("--workload", type=_workloads, metavar="A,B", help=f"of: {', '.join(PLANS)} (all)")
     parser.add_argument("--repeat", type=int, default=0, metavar="N", help="runs of each (3; with --quick 1)")

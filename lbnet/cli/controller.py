@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+from pathlib import Path
 
 import click
 
@@ -45,15 +46,20 @@ _ALL_INTERFACES = {
     show_default=True,
     help="Where a job's initial work goes: to free slots, or all to the first worker.",
 )
-@click.option(
-    "--strategy",
-    type=click.Choice(registry.names()),
+@options.strategy(
+    f"Who asks whom for work, and when, for jobs that do not say: one of {', '.join(registry.BUILT_IN)}, of an "
+    "installed package, or your own as MODULE:CLASS.",
     default=registry.DEFAULT,
     show_default=True,
-    help="Who asks whom for work, and when.",
+)
+@click.option(
+    "--trace",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Record which tasks run and for how long, for the simulator to replay. FILE is new, and there at the end.",
 )
 @options.as_json
-def command(host: str, port: int, placement: str, strategy: str, as_json: bool) -> None:
+def command(host: str, port: int, placement: str, strategy: str, trace: Path | None, as_json: bool) -> None:
     """Start a controller, and run it until Ctrl-C or SIGTERM.
 
     It prints its address and the line that starts a worker. It runs no tasks itself, and never looks into them.
@@ -72,7 +78,7 @@ def command(host: str, port: int, placement: str, strategy: str, as_json: bool) 
                 f"controller at {address}; Ctrl-C ends it. Start workers with\n  lbnet worker --connect {address}"
             )
 
-    run_controller(host=host, port=port, placement=placement, strategy=strategy, on_ready=on_ready)
+    run_controller(host=host, port=port, placement=placement, strategy=strategy, on_ready=on_ready, trace=trace)
 
 
 def _as_seen_by_others(listening: Address) -> Address:

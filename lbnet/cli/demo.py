@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ import click
 from lbnet import limits
 from lbnet.cli import options, teach
 from lbnet.cli.count import count
+from lbnet.strategies import registry
 from lbnet.types import JobReport
 from lbnet.workloads.uts_trees import NAMED_TREES, TreeCounts
 
@@ -34,9 +36,21 @@ from lbnet.workloads.uts_trees import NAMED_TREES, TreeCounts
 @click.option(
     "--workers", type=click.IntRange(1, limits.SLOTS_MAX), default=2, show_default=True, help="Of one slot each."
 )
+@options.strategy(
+    f"Who asks whom for work, and when: one of {', '.join(registry.BUILT_IN)}, of an installed package, or your own as "
+    "MODULE:CLASS.",
+    default=registry.DEFAULT,
+    show_default=True,
+)
+@click.option(
+    "--trace",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Record which tasks run and for how long, for the simulator to replay. FILE is new, and there at the end.",
+)
 @options.as_json
 @click.pass_context
-def command(ctx: click.Context, tree: str, workers: int, as_json: bool) -> None:
+def command(ctx: click.Context, tree: str, workers: int, strategy: str, trace: Path | None, as_json: bool) -> None:
     """Count the nodes of an unbalanced tree on a controller and workers of this machine, over TCP.
 
     All work starts as one task on the first worker. Nobody can tell how large a branch is: workers that have
@@ -50,7 +64,10 @@ def command(ctx: click.Context, tree: str, workers: int, as_json: bool) -> None:
     from lbnet.workloads import uts
 
     named = NAMED_TREES[tree]
-    with LocalCluster(workers=workers, slots=1, placement="first") as cluster, cluster.client() as client:
+    with (
+        LocalCluster(workers=workers, slots=1, placement="first", strategy=strategy, trace=trace) as cluster,
+        cluster.client() as client,
+    ):
         client.wait_for_workers(workers)
         if not as_json:
             click.echo(f"controller at {cluster.address}, {count(workers, 'worker')} of one slot")
@@ -79,6 +96,8 @@ def command(ctx: click.Context, tree: str, workers: int, as_json: bool) -> None:
             f"{count(_moved(report), 'batch', 'batches')} moved between workers; "
             f"{_nodes_per_s(found, report):,.0f} nodes/s, every hash computed"
         )
+        if trace is not None and trace.exists():
+            click.echo(f"recorded in {trace}")
     ctx.exit(0 if right else 1)
 
 

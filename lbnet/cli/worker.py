@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import click
 
 from lbnet import limits
 from lbnet.address import DEFAULT_HOST, DEFAULT_PORT
 from lbnet.cli import options, teach
-from lbnet.strategies import registry
 from lbnet.types import Address
 
 
@@ -28,14 +30,7 @@ from lbnet.types import Address
     help="Compute processes.  [default: the cores that this process may use]",
 )
 @click.option("--name", default="", help="Its name in status and reports.  [default: worker-N]")
-@click.option(
-    "--strategy",
-    type=click.Choice(registry.names()),
-    default=registry.DEFAULT,
-    show_default=True,
-    help="As the controller's.",
-)
-def command(connect: Address, slots: int | None, name: str, strategy: str) -> None:
+def command(connect: Address, slots: int | None, name: str) -> None:
     """Start a worker, and run it until Ctrl-C, SIGTERM, or the end of its controller.
 
     Each of its slots is a process that runs one task at a time. Libraries such as OpenBLAS get the slot's share of the
@@ -45,7 +40,10 @@ def command(connect: Address, slots: int | None, name: str, strategy: str) -> No
     """
     from lbnet.net.run import run_worker
 
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # for a strategy of your own
+
     def on_ready(name: str, peer: int) -> None:
         click.echo(f"worker {name} (number {peer}) has joined {connect}; Ctrl-C ends it")
 
-    run_worker(connect=connect, slots=slots, name=name, strategy=strategy, on_ready=on_ready)
+    run_worker(connect=connect, slots=slots, name=name, on_ready=on_ready)

@@ -9,16 +9,19 @@ import socket
 import subprocess
 import sys
 import weakref
+from base64 import b64encode
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from lbnet import limits
+from lbnet import limits, pickling
 from lbnet.address import DEFAULT_HOST
 from lbnet.client.options import PLACEMENTS
 from lbnet.errors import ConnectError, UsageError
 from lbnet.pool.cores import cores_available
 from lbnet.pool.environment import child_environment
 from lbnet.strategies import registry
+from lbnet.strategies.base import Strategy
 from lbnet.types import Address
 
 if TYPE_CHECKING:
@@ -32,10 +35,11 @@ class LocalCluster:
         workers: worker processes.
         slots: compute processes of each worker; the cores that this process may use, shared among the workers, if None.
         placement: where the initial work of a job goes, ``"spread"`` or ``"first"``.
-        strategy: name of the load-balancing strategy.
+        strategy: the load-balancing strategy: its name, ``"module:Class"``, or an :class:`lbnet.Strategy` of your own.
+        trace: where the run is recorded, for the simulator to replay; the file is there when the cluster is closed.
 
     Raises:
-        UsageError: a number below 1, or a name that does not exist.
+        UsageError: a number below 1, a name that does not exist, or a trace that exists already or cannot be written.
 
     Example::
 
@@ -49,7 +53,8 @@ class LocalCluster:
         slots: int | None = None,
         *,
         placement: str = "spread",
-        strategy: str = registry.DEFAULT,
+        strategy: str | Strategy | type[Strategy] = registry.DEFAULT,
+        trace: str | os.PathLike[str] | None = None,
     ) -> None:
         if not all(type(number) is int for number in (workers, 1 if slots is None else slots)):
             raise UsageError(f"workers and slots are whole numbers, not {workers!r} and {slots!r}")
@@ -59,7 +64,12 @@ class LocalCluster:
             )
         if placement not in PLACEMENTS:
             raise UsageError(f"placement must be one of {', '.join(PLACEMENTS)}; it is {placement!r}")
-        registry.load(strategy)
+        name, given = _chosen(strategy)
+        traced = None if trace is None else Path(trace).absolute()
+        if traced is not None:
+            from lbnet.trace.writer import check_new
+
+            check_new(traced)
         each = slots or max(1, cores_available() // workers)
         self.workers = workers
         self.slots = each
@@ -73,8 +83,10 @@ class LocalCluster:
                     "role": "controller",
                     "fd": listening.fileno(),
                     "placement": placement,
-                    "strategy": strategy,
+                    "strategy": name,
+                    "given": given,
                     "no_workers_timeout_s": limits.NO_WORKERS_TIMEOUT_S,
+                    "trace": None if traced is None else str(traced),
                 },
                 (listening.fileno(),),
             )
@@ -86,7 +98,7 @@ class LocalCluster:
                     "port": self.where.port,
                     "slots": each,
                     "name": f"local-{number}",
-                    "strategy": strategy,
+                    "given": given,
                 }
             )
 
@@ -145,6 +157,16 @@ class LocalCluster:
                 start_new_session=True,
             )
         )
+
+
+def _chosen(strategy: object) -> tuple[str, str]:
+    """The name of a strategy, and where that is not enough for other processes to find it, the strategy as text."""
+    if isinstance(strategy, str):
+        registry.find(strategy)
+        return strategy, ""
+    made = registry.checked(strategy)
+    _, data = pickling.dump_function(lambda: made)
+    return made.name, b64encode(data).decode()
 
 
 def _standard_error() -> int:

@@ -7,13 +7,13 @@ order. It must not know how messages travel, and it never looks into a payload.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 from lbnet import limits
 from lbnet.core import checks, effects, events, placement
+from lbnet.core.balancer import Balancer, Load
 from lbnet.core.durations import Durations
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
@@ -23,7 +23,6 @@ from lbnet.core.job import Job, Tally
 from lbnet.core.ledger import Committed, Requeue, RootSettled
 from lbnet.core.stall import StallWatch
 from lbnet.protocol import messages
-from lbnet.strategies.base import AskToSplit, ControllerDecision, ControllerStrategy, Pair
 from lbnet.types import (
     COMBINED,
     CONTROLLER,
@@ -43,11 +42,7 @@ from lbnet.types import (
 
 @dataclass(slots=True)
 class _Worker:
-    """A worker as the controller sees it.
-
-    ``dry``: as far as it has told, it has a free slot, and this controller has sent it nothing since. Unlike the idle
-    list, a MATCH does not change it: it promises work, and may come to nothing.
-    """
+    """A worker as the controller sees it."""
 
     name: str
     host: str
@@ -55,42 +50,41 @@ class _Worker:
     slots: int
     address: Address
     told: Introductions = field(default_factory=Introductions)
-    dry: bool = True
     tasks_done: int = 0
     busy_s: float = 0.0
 
 
 class Controller:
-    """The state machine of the controller. It is also the view that its strategy gets.
+    """The state machine of the controller.
 
     Args:
-        strategy: the controller's half of the strategy.
-        strategy_name: for reports.
+        load: makes the load-balancing strategy of a name; raises where there is none.
+        strategy: name of the strategy for jobs that do not say.
         placement: ``first`` or ``spread``, for jobs that do not say.
         no_workers_timeout_s: how long jobs wait for a worker after the last one was lost.
     """
 
     def __init__(
         self,
-        strategy: ControllerStrategy,
+        load: Load,
         *,
-        strategy_name: str,
+        strategy: str,
         placement: str,
         version: str = "",
         no_workers_timeout_s: float = limits.NO_WORKERS_TIMEOUT_S,
     ) -> None:
+        self._balancer = Balancer(load, strategy, self._send)
         self._strategy = strategy
-        self._strategy_name = strategy_name
         self._placement = placement
         self._version = version
         self._workers: dict[PeerId, _Worker] = {}
+        self._wet: set[PeerId] = set()
+        self._slots = 0
         self._clients: set[PeerId] = set()
         self._jobs: dict[JobId, Job] = {}
         self._ended: dict[JobId, Job] = {}
-        self._idle: dict[PeerId, float] = {}
-        self._offers: dict[PeerId, float] = {}
-        self._asked: set[PeerId] = set()
-        self._matched: dict[PeerId, PeerId] = {}
+        self._governing: Job | None = None
+        self._opened = 0
         self._relays: dict[int, tuple[PeerId, int, PeerId]] = {}
         self._transfers = 0
         self._durations = Durations()
@@ -103,30 +97,13 @@ class Controller:
         self._started_at: float | None = None
         self._now = 0.0
         self._effects: list[Effect] = []
-        self.strategy_error: Exception | None = None
+        self._got: dict[type, int] = {}
+        self._said: dict[type, int] = {}
+
+    @property
+    def strategy_error(self) -> Exception | None:
         """What the strategy raised last, for people; such a step goes on without its decisions."""
-
-    # --- what the strategy may see ----------------------------------------------------------------
-
-    @property
-    def workers(self) -> Sequence[PeerId]:
-        """All workers, in the order in which they joined."""
-        return list(self._workers)
-
-    @property
-    def idle(self) -> Mapping[PeerId, float]:
-        """Workers that want work, with the seconds that they still had when they said so."""
-        return MappingProxyType(self._idle)
-
-    @property
-    def offers(self) -> Mapping[PeerId, float]:
-        """Standing offers of surplus, in seconds."""
-        return MappingProxyType(self._offers)
-
-    @property
-    def asked_to_split(self) -> frozenset[PeerId]:
-        """Workers that were told of hunger and have not offered since."""
-        return frozenset(self._asked)
+        return self._balancer.error
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -156,7 +133,7 @@ class Controller:
         return ClusterStatus(
             version=self._version,
             address=address,
-            strategy=self._strategy_name,
+            strategy=self._strategy,
             placement=self._placement,
             uptime_s=self._now - (self._started_at or self._now),
             clients=len(self._clients),
@@ -168,21 +145,25 @@ class Controller:
                     pid=worker.pid,
                     address=str(worker.address),
                     slots=worker.slots,
-                    state="idle" if self._idle.get(peer, 1.0) <= 0 else "working",
-                    surplus_s=self._offers.get(peer, 0.0),
+                    state="idle" if self._balancer.idle.get(peer, 1.0) <= 0 else "working",
+                    surplus_s=self._balancer.offers.get(peer, 0.0),
                     tasks_done=worker.tasks_done,
                     busy_s=worker.busy_s,
                 )
                 for peer, worker in self._workers.items()
             ),
             jobs=tuple(job.report(self._now) for job in (*self._ended.values(), *self._jobs.values())),
+            got={kind.__name__: count for kind, count in self._got.items()},
+            sent={kind.__name__: count for kind, count in self._said.items()},
         )
 
     def _on_message(self, peer: PeerId, message: messages.Message) -> None:
         table = _FROM_WORKER if peer in self._workers else _FROM_CLIENT if peer in self._clients else {}
-        handler = table.get(type(message))
+        kind = type(message)
+        self._got[kind] = self._got.get(kind, 0) + 1
+        handler = table.get(kind)
         if handler is None:
-            self._do(effects.Disconnect(peer, f"{type(message).__name__} is not expected from this peer"))
+            self._do(effects.Disconnect(peer, f"{kind.__name__} is not expected from this peer"))
         else:
             handler(self, peer, message)
 
@@ -191,10 +172,11 @@ class Controller:
             self._clients.add(event.peer)
             return
         self._workers[event.peer] = _Worker(event.name, event.host, event.pid, event.slots, event.address)
+        self._balancer.joined(event.peer, event.address)
         self._no_workers_at = None
-        slots = sum(worker.slots for worker in self._workers.values())
+        self._slots += event.slots
         for job in self._jobs.values():
-            job.slots = max(job.slots, slots)
+            job.slots = max(job.slots, self._slots)
 
     def _on_left(self, event: events.Left) -> None:
         if event.peer in self._clients:
@@ -208,13 +190,9 @@ class Controller:
     def _lose(self, peer: PeerId, reason: str) -> None:
         """A worker is gone: forget its flags, and ask the living who holds what."""
         worker = self._workers.pop(peer)
-        self._idle.pop(peer, None)
-        self._offers.pop(peer, None)
-        self._asked.discard(peer)
-        self._matched.pop(peer, None)
-        for requester in [requester for requester, donor in self._matched.items() if donor == peer]:
-            del self._matched[requester]
-            self._send(requester, messages.NoWork(peer, requester))
+        self._wet.discard(peer)
+        self._slots -= worker.slots
+        self._balancer.left(peer)
         for number in [number for number, relay in self._relays.items() if relay[2] == peer]:
             donor, transfer, _ = self._relays.pop(number)
             self._send(donor, messages.Ack(transfer))
@@ -230,8 +208,7 @@ class Controller:
     def _look(self) -> None:
         self._finish_round()
         self._place()
-        self._balance()
-        self._watch()
+        self._watch(self._balancer.look(self._now))
 
     def _place(self) -> None:
         """Hand the backlog to workers that want work: the controller is just another sender."""
@@ -242,55 +219,36 @@ class Controller:
             if job.options.placement == "first" and job.backlog:
                 for batches in placement.everything(job):
                     self._send_work(first, batches)
-        slots_all = sum(worker.slots for worker in self._workers.values())
-        for peer in sorted(self._idle, key=lambda peer: self._idle[peer]):
-            batches = placement.grant(list(self._jobs.values()), self._durations, self._workers[peer].slots, slots_all)
-            if batches:
-                self._send_work(peer, batches)
-                # The job that was served goes to the end of the line.
-                self._jobs[batches[0].job] = self._jobs.pop(batches[0].job)
+        idle = self._balancer.idle
+        for peer in sorted(idle, key=idle.__getitem__):
+            slots = self._workers[peer].slots
+            batches = placement.grant(
+                list(self._jobs.values()), self._durations, slots, self._slots, self._balancer.grant
+            )
+            if not batches:
+                break
+            self._send_work(peer, batches)
+            # The job that was served goes to the end of the line.
+            self._jobs[batches[0].job] = self._jobs.pop(batches[0].job)
 
-    def _balance(self) -> None:
-        """The load-balancing step. Decisions that make no sense are ignored."""
-        for decision in self._decisions():
-            if isinstance(decision, Pair):
-                self._pair(decision.donor, decision.requester)
-            elif isinstance(decision, AskToSplit) and self._can_be_asked(decision.worker):
-                self._asked.add(decision.worker)
-                self._send(decision.worker, messages.Hungry(len(self._idle)))
+    def _govern(self, job: Job) -> None:
+        """The strategy of the job that was opened last, of those that have tasks, is the one in force."""
+        governing = self._governing
+        if governing is None or governing.ledger.empty or job.number > governing.number:
+            self._governing = job
+            self._balancer.use(job.options.strategy)
+        self._balancer.work_exists(work=True)
 
-    def _pair(self, donor: PeerId, requester: PeerId) -> None:
-        """Match them, if that makes sense. Whoever is matched is not idle any more, so that nobody else is sent to it.
+    def _govern_anew(self) -> None:
+        """A job has ended: the strategy of another one may be in force again."""
+        working = [job for job in self._jobs.values() if not job.ledger.empty]
+        self._governing = max(working, key=lambda job: job.number, default=None)
+        if self._governing is None:
+            self._balancer.work_exists(work=False)
+        else:
+            self._balancer.use(self._governing.options.strategy)
 
-        The donor gives half of its surplus, so half of its offer stands.
-        """
-        if donor == requester or not self._is_worker(donor) or not self._is_idle(requester):
-            return
-        rest_s = self._offers.pop(donor, 0.0) / 2
-        if rest_s >= limits.SURPLUS_MIN_S:
-            self._offers[donor] = rest_s
-        del self._idle[requester]
-        self._matched[requester] = donor
-        address = self._workers[requester].address
-        self._send(donor, messages.Match(requester, address.host, address.port))
-
-    def _decisions(self) -> list[ControllerDecision]:
-        try:
-            return list(self._strategy.balance(self))
-        except Exception as error:  # noqa: BLE001 - a strategy may be anybody's code: it can make lbnet slow, never wrong
-            self.strategy_error = error
-            return []
-
-    def _is_worker(self, peer: object) -> bool:
-        return type(peer) is int and peer in self._workers
-
-    def _is_idle(self, peer: object) -> bool:
-        return type(peer) is int and peer in self._idle
-
-    def _can_be_asked(self, peer: object) -> bool:
-        return self._is_worker(peer) and peer not in self._asked
-
-    def _watch(self) -> None:
+    def _watch(self, look_at: float | None) -> None:
         """What must happen although nobody says anything."""
         if self._no_workers_at is not None and self._now >= self._no_workers_at:
             self._no_workers_at = None
@@ -298,12 +256,12 @@ class Controller:
         still = (
             bool(self._workers)
             and self._round is None
-            and all(worker.dry for worker in self._workers.values())
+            and not self._wet
             and any(not job.ledger.empty and not job.backlog for job in self._jobs.values())
         )
         if self._stall.due(still, self._now):
             self._ask_inventory()
-        times = [at for at in (self._no_workers_at, self._stall.at) if at is not None]
+        times = [at for at in (self._no_workers_at, self._stall.at, look_at) if at is not None]
         if times:
             self._do(effects.SetTimer(min(times)))
 
@@ -325,20 +283,17 @@ class Controller:
         options = replace(
             message.options,
             placement=message.options.placement or self._placement,
-            strategy=message.options.strategy or self._strategy_name,
+            strategy=message.options.strategy or self._strategy,
         )
-        slots = sum(worker.slots for worker in self._workers.values())
-        job = Job(message.job, peer, options, self._now, slots)
-        if options.strategy == self._strategy_name:
+        self._opened += 1
+        job = Job(message.job, peer, options, self._now, self._slots, self._opened)
+        problem = self._balancer.problem_of(options.strategy)
+        if problem is None:
             self._jobs[job.id] = job
             return
         job.end("refused", self._now)
         self._remember(job)
-        reason = (
-            f"this cluster balances by {self._strategy_name!r}, the job asks for {options.strategy!r}: "
-            f"start the controller and its workers with --strategy {options.strategy}"
-        )
-        self._send(peer, messages.JobRefused(job.id, reason))
+        self._send(peer, messages.JobRefused(job.id, f"the controller knows no such strategy: {problem}"))
 
     def _on_client_function(self, peer: PeerId, message: messages.Function) -> None:
         job = self._own_job(peer, message.job)
@@ -358,6 +313,7 @@ class Controller:
             self._do(effects.Disconnect(peer, f"items of job {batch.job} came out of order or without their function"))
             return
         job.submit(batch)
+        self._govern(job)
 
     def _on_close_job(self, peer: PeerId, message: messages.CloseJob) -> None:
         job = self._own_job(peer, message.job)
@@ -402,24 +358,33 @@ class Controller:
     # --- workers ----------------------------------------------------------------------------------
 
     def _on_idle(self, peer: PeerId, message: messages.Idle) -> None:
-        self._matched.pop(peer, None)
-        queued_s = checks.plausible_s(message.queued_s)
-        self._idle[peer] = queued_s
-        self._workers[peer].dry = queued_s <= 0
-        if queued_s <= 0:
-            self._offers.pop(peer, None)
-            self._asked.discard(peer)
+        stock_s = checks.plausible_s(message.queued_s)
+        self._balancer.is_idle(peer, stock_s)
+        if stock_s <= 0:
+            self._wet.discard(peer)
+        else:
+            self._wet.add(peer)
 
     def _on_nonidle(self, peer: PeerId, message: messages.NonIdle) -> None:
-        self._asked.discard(peer)
-        if message.surplus_s > 0:
-            self._offers[peer] = message.surplus_s
+        self._balancer.offers_work(peer, checks.plausible_s(message.surplus_s), message.tasks)
 
     def _on_no_work(self, peer: PeerId, message: messages.NoWork) -> None:
         """The donor had nothing after all, and no link to the requester."""
-        if message.requester in self._workers:
-            self._matched.pop(message.requester, None)
+        if self._balancer.refused(message.requester):
             self._send(message.requester, messages.NoWork(peer, message.requester))
+
+    def _on_ask_through(self, peer: PeerId, message: messages.AskThrough) -> None:
+        self._balancer.asks_through(peer, message.donor)
+
+    def _on_ask_target(self, peer: PeerId, message: messages.AskTarget) -> None:  # noqa: ARG002
+        self._balancer.asks_target(peer)
+
+    def _on_asked(self, peer: PeerId, message: messages.Asked) -> None:
+        job = self.job(message.job)
+        if job is not None:
+            tally = self._tally(job, peer)
+            tally.asks += message.asks
+            tally.refusals += message.refusals
 
     def _on_worker_function(self, peer: PeerId, message: messages.Function) -> None:  # noqa: ARG002
         job = self._jobs.get(message.job)
@@ -471,6 +436,7 @@ class Controller:
             if problem is not None:
                 self._do(effects.Disconnect(peer, problem))
                 break
+            self._stall.moves(self._now)
             tasks = sum(member.hi - member.lo for member in group.members)
             seconds = checks.plausible_s(group.seconds)
             worker.tasks_done += tasks
@@ -528,13 +494,19 @@ class Controller:
         )
 
     def _end_if_complete(self, job: Job) -> None:
-        if job.id in self._jobs and job.complete:
+        if job.id not in self._jobs:
+            return
+        if job.complete:
             self._end(job, "done")
+        elif job is self._governing and job.ledger.empty:
+            self._govern_anew()
 
     def _end(self, job: Job, state: str) -> None:
         del self._jobs[job.id]
         job.end(state, self._now)
         self._remember(job)
+        if job is self._governing:
+            self._govern_anew()
         if job.client in self._clients:
             self._send(job.client, messages.JobDone(job.id))
         for peer, worker in self._workers.items():
@@ -573,12 +545,12 @@ class Controller:
     # --- sending ----------------------------------------------------------------------------------
 
     def _send_work(self, peer: PeerId, batches: Sequence[Batch]) -> None:
-        self._idle.pop(peer, None)
+        self._balancer.gets_work(peer)
         self._transfers += 1
         self._deliver(peer, self._transfers, CONTROLLER, tuple(batches))
 
     def _deliver(self, peer: PeerId, transfer: int, donor: PeerId, batches: tuple[Batch, ...]) -> None:
-        self._workers[peer].dry = False
+        self._wet.add(peer)
         told = self._workers[peer].told
         for batch in batches:
             job = self._jobs[batch.job]
@@ -596,6 +568,8 @@ class Controller:
         return tally
 
     def _send(self, to: PeerId, message: messages.Message) -> None:
+        kind = type(message)
+        self._said[kind] = self._said.get(kind, 0) + 1
         self._effects.append(effects.Send(to, message))
 
     def _do(self, effect: Effect) -> None:
@@ -620,4 +594,7 @@ _FROM_WORKER: dict[type, Callable[[Controller, PeerId, Any], None]] = {
     messages.Ack: Controller._on_ack,
     messages.Inventory: Controller._on_inventory,
     messages.Result: Controller._on_result,
+    messages.AskThrough: Controller._on_ask_through,
+    messages.AskTarget: Controller._on_ask_target,
+    messages.Asked: Controller._on_asked,
 }

@@ -20,21 +20,36 @@ class Tally:
     busy_s: float = 0.0
     batches_sent: int = 0
     batches_received: int = 0
+    asks: int = 0
+    refusals: int = 0
 
     def report(self) -> WorkerReport:
         """The same, for people."""
-        return WorkerReport(self.name, self.slots, self.tasks, self.busy_s, self.batches_sent, self.batches_received)
+        return WorkerReport(
+            self.name,
+            self.slots,
+            self.tasks,
+            self.busy_s,
+            self.batches_sent,
+            self.batches_received,
+            self.asks,
+            self.refusals,
+        )
 
 
 @dataclass(slots=True)
 class Job:
-    """The controller's record of one job. ``total`` is None until the client closes the input."""
+    """The controller's record of one job. ``total`` is None until the client closes the input.
+
+    ``number`` counts the jobs in the order in which they were opened.
+    """
 
     id: JobId
     client: PeerId
     options: JobOptions
     opened_at: float
     slots: int
+    number: int = 0
     total: int | None = None
     state: str = "running"
     ended_at: float | None = None

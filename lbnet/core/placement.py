@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from lbnet import limits
 from lbnet.core.batching import grant_tasks
@@ -27,7 +27,9 @@ def everything(job: Job) -> Iterator[list[Batch]]:
         yield batches
 
 
-def grant(jobs: Sequence[Job], durations: Durations, slots: int, slots_all: int) -> list[Batch]:
+def grant(
+    jobs: Sequence[Job], durations: Durations, slots: int, slots_all: int, limit: Callable[[int], int]
+) -> list[Batch]:
     """Work for one worker, taken from the first job that has some.
 
     Args:
@@ -35,14 +37,15 @@ def grant(jobs: Sequence[Job], durations: Durations, slots: int, slots_all: int)
         durations: what is known of their functions.
         slots: slots of the worker.
         slots_all: slots of all workers.
+        limit: how many tasks the strategy wants to be placed at once, of so many.
     """
     for job in jobs:
         if job.backlog and job.options.placement != "first":
-            return _grant_from(job, durations, slots, slots_all)
+            return _grant_from(job, durations, slots, slots_all, limit)
     return []
 
 
-def _grant_from(job: Job, durations: Durations, slots: int, slots_all: int) -> list[Batch]:
+def _grant_from(job: Job, durations: Durations, slots: int, slots_all: int, limit: Callable[[int], int]) -> list[Batch]:
     batches: list[Batch] = []
     size_bytes = 0
     seconds_left = limits.GRANT_S * slots
@@ -54,9 +57,12 @@ def _grant_from(job: Job, durations: Durations, slots: int, slots_all: int) -> l
             break
         function = payload.function
         if function not in allowed:
-            allowed[function] = grant_tasks(
+            tasks = grant_tasks(
                 durations.mean_s(function), durations.finished(function), job.backlog_tasks, slots, slots_all
             )
+            allowed[function] = limit(tasks)
+            if allowed[function] < tasks:
+                seconds_left = 0.0  # the strategy wants no more than this
         if not allowed[function]:
             break
         batch = job.take(allowed[function])

@@ -105,9 +105,17 @@ class Slot:
         if self.lagging:
             self.lagging = [ticket for ticket in self.lagging if ticket.unreported]
 
-    def stock_s(self, durations: Durations) -> float:
-        """Estimated seconds of work in this slot, the running task in full."""
-        return sum(ticket.left * durations.guess_s(ticket.batch.payload.function) for ticket in self.tickets)
+    def weigh(self, durations: Durations) -> tuple[float, float]:
+        """Estimated seconds of work in this slot, the running task in full; and of those, what could be taken back."""
+        stock_s = tails_s = 0.0
+        running = True
+        for ticket in self.tickets:
+            guess_s = durations.guess_s(ticket.batch.payload.function)
+            stock_s += ticket.left * guess_s
+            if not ticket.reclaiming:
+                tails_s += ticket.waiting(running=running) * guess_s
+            running = False
+        return stock_s, tails_s
 
     def lasting_s(self, now: float) -> float:
         """How long its running task has lasted beyond what is usual between two reports."""
@@ -125,7 +133,3 @@ class Slot:
             for place, ticket in enumerate(self.tickets)
             if not ticket.reclaiming and (waiting := ticket.waiting(running=place == 0)) > 0
         ]
-
-    def tails_s(self, durations: Durations) -> float:
-        """Estimated seconds of work in :meth:`tails`."""
-        return sum(waiting * durations.guess_s(ticket.batch.payload.function) for ticket, waiting in self.tails())

@@ -31,6 +31,11 @@ class StallWatch:
         self._period_s = min(self._period_s * _BACK_OFF, _PERIOD_MAX_S)
         return True
 
+    def moves(self, now: float) -> None:
+        """A result came: where workers help themselves, they may be busy although the last word of each was IDLE."""
+        if self.at is not None:
+            self.at = now + self._period_s
+
     def moved(self) -> None:
         """A question found lost work: be quick again."""
         self._period_s = limits.STALL_S

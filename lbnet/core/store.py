@@ -43,8 +43,12 @@ class PayloadStore:
 
     def function_of(self, origin: RunId, index: int) -> bytes | None:
         """The digest of the function of one task, None if its batch is not kept."""
-        found = self.find(origin, index, index + 1)
-        return found[0].payload.function if found else None
+        bases = self._bases.get(origin)
+        at = bisect_right(bases, index) - 1 if bases else -1
+        if bases is None or at < 0:
+            return None
+        batch = self._batches[origin, bases[at]]
+        return batch.payload.function if index < batch.hi else None
 
     def settle(self, origin: RunId, lo: int, hi: int) -> None:
         """The tasks ``[lo, hi)`` will never be needed again."""

@@ -6,25 +6,40 @@ order. It must not know how messages travel, or what a task computes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lbnet import limits
 from lbnet.core import batching, checks, effects, events
+from lbnet.core.balancer import Load
+from lbnet.core.decisions import decisions_of
 from lbnet.core.durations import Durations
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
+from lbnet.core.exchange import Exchange
 from lbnet.core.introductions import Introductions
+from lbnet.core.offers import StandingOffer
 from lbnet.core.queue import WorkQueue
 from lbnet.core.slots import Slot, Ticket
 from lbnet.protocol import messages
-from lbnet.strategies.base import TellIdle, TellNonIdle, WorkerDecision, WorkerStrategy, WorkerView
+from lbnet.strategies.base import (
+    Ask,
+    AskTarget,
+    LookAgain,
+    Offer,
+    TellBusy,
+    TellIdle,
+    TellNonIdle,
+    WorkerDecision,
+    WorkerStrategy,
+    WorkerView,
+)
 from lbnet.types import (
     CONTROLLER,
     FAILED,
     ROOT,
-    Address,
     Batch,
     Failure,
     Group,
@@ -65,16 +80,6 @@ class _Attempts:
     crashes: int = 0
 
 
-@dataclass(slots=True)
-class _Gift:
-    """Work was asked for on behalf of a requester, and is being prepared."""
-
-    address: Address
-    since: float
-    connecting: bool = False
-    unreachable: bool = False
-
-
 class Worker:
     """The state machine of one worker.
 
@@ -82,30 +87,31 @@ class Worker:
         me: this worker's id, unique in the cluster for every join.
         name: for people.
         slots: compute processes.
-        strategy: the worker's half of the strategy.
+        load: makes the load-balancing strategy of a name; raises where there is none. The controller says which.
+        draw: makes random numbers, uniform in ``[0, 1)``, for strategies.
     """
 
-    def __init__(self, me: PeerId, name: str, slots: int, strategy: WorkerStrategy) -> None:
+    def __init__(self, me: PeerId, name: str, slots: int, load: Load, draw: Callable[[], float]) -> None:
         self.me = me
         self.name = name
-        self._strategy = strategy
+        self._load = load
+        self._strategy = ""
+        self._half = WorkerStrategy()
         self._slots = [Slot(SlotId(number)) for number in range(slots)]
         self._durations = Durations()
         self._queue = WorkQueue(self._durations)
         self._jobs: dict[JobId, _Job] = {}
         self._ended: dict[JobId, None] = {}
-        self._links: dict[PeerId, Introductions] = {}
-        self._gifts: dict[PeerId, _Gift] = {}
-        self._sent: dict[int, tuple[PeerId, tuple[Batch, ...]]] = {}
+        self._view = WorkerView(me, draw, slots)
+        self._exchange = Exchange(self._view, self, self._do)
         self._children: dict[RunId, list[Batch]] = {}
         self._attempts: dict[tuple[JobId, RunId, int], _Attempts] = {}
-        self._told_idle_s: float | None = None
-        self._offered_s = 0.0
-        self._unit_completed = False
+        self._offer: StandingOffer | None = None
         self._asked_to_split = False
         self._hungry = False
+        self._look_at: float | None = None
+        self._armed_at: float | None = None
         self._tickets = 0
-        self._transfers = 0
         self._runs = me << _RUN_BITS
         self._effects: list[Effect] = []
         self._now = 0.0
@@ -115,36 +121,41 @@ class Worker:
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take an event; returns what is to be done, in order. Never raises, whatever a peer sent."""
         self._now = now
+        kind: type = type(event)
         if isinstance(event, events.Received):
-            handler = _ON_MESSAGE.get(type(event.message))
+            kind = type(event.message)
+            handler = _ON_MESSAGE.get(kind)
             if handler is None:
-                self._do(effects.Disconnect(event.peer, f"{type(event.message).__name__} is not for a worker"))
+                self._do(effects.Disconnect(event.peer, f"{kind.__name__} is not for a worker"))
             else:
                 handler(self, event.peer, event.message)
         else:
-            _ON_EVENT[type(event)](self, event)
-        self._look()
+            _ON_EVENT[kind](self, event)
+        if kind not in _CHANGES_NOTHING:
+            self._look()
         done, self._effects = self._effects, []
         return done
 
     def view(self) -> WorkerView:
         """What the strategy may know now."""
-        queued_s = self._queue.seconds()
-        stock_s = queued_s + sum(slot.stock_s(self._durations) for slot in self._slots)
-        free = sum(slot.ready and slot.free for slot in self._slots)
-        surplus_s = queued_s + sum(slot.tails_s(self._durations) for slot in self._slots)
-        front = self._queue.front()
-        if free and front is not None:
+        view = self._view
+        view.now = self._now
+        stock_s = surplus_s = self._queue.seconds()
+        free = 0
+        for slot in self._slots:
+            if slot.tickets:
+                slot_s, tails_s = slot.weigh(self._durations)
+                stock_s += slot_s
+                surplus_s += tails_s
+            elif slot.ready:
+                free += 1
+        front = self._queue.front() if free else None
+        if front is not None:
             surplus_s -= free * self._durations.guess_s(front.payload.function)
-        return WorkerView(
-            slots=len(self._slots),
-            free_slots=free,
-            stock_s=stock_s,
-            surplus_s=max(surplus_s, 0.0),
-            told_idle_s=self._told_idle_s,
-            offered_s=self._offered_s,
-            unit_completed=self._unit_completed,
-        )
+        view.free_slots = free
+        view.stock_s = stock_s
+        view.surplus_s = max(surplus_s, 0.0)
+        return view
 
     def held(self) -> list[Span]:
         """All tasks that this worker holds: queued, running, or sent and not yet acknowledged."""
@@ -152,8 +163,7 @@ class Worker:
         for slot in self._slots:
             for ticket in slot.all_tickets():
                 spans.extend(ticket.spans())
-        for _, batches in self._sent.values():
-            spans.extend(Span(batch.job, batch.origin, batch.lo, batch.hi) for batch in batches)
+        spans.extend(self._exchange.spans())
         return spans
 
     # --- after every event ----------------------------------------------------------------------
@@ -161,24 +171,52 @@ class Worker:
     def _look(self) -> None:
         """The load-balancing step: give what was asked for, feed the slots, tell the controller."""
         self._estimate()
-        self._give()
+        self._exchange.give(self._now)
         self._feed()
         if not any(slot.ready for slot in self._slots):
             return
         view = self.view()
-        for decision in self._decisions(view):
-            if isinstance(decision, TellIdle):
-                self._say_idle(view)
-            elif isinstance(decision, TellNonIdle) and self._unit_completed and view.surplus_s > 0:
-                self._unit_completed = False
-                self._asked_to_split = False
-                self._offered_s = view.surplus_s
-                self._tell(messages.NonIdle(view.surplus_s))
+        self._look_at = None
+        self._balance(view)
         if view.stock_s <= 0:
             # Whatever the strategy thinks: new work, and the search for lost work, wait for this word.
-            self._say_idle(view)
-        self._set_hungry(view.free_slots)
-        self._watch(view.free_slots)
+            self._say_idle()
+        self._set_hungry()
+        self._watch()
+
+    def _balance(self, view: WorkerView) -> None:
+        for decision in decisions_of(lambda: self._half.balance(view), self._failed):
+            self._decide(decision)
+
+    def _failed(self, error: Exception) -> None:
+        self.strategy_error = error
+
+    def _decide(self, decision: WorkerDecision) -> None:
+        """Carry out a decision, if it makes sense."""
+        view = self._view
+        if isinstance(decision, TellIdle):
+            self._say_idle()
+        elif isinstance(decision, TellNonIdle):
+            if view.unit_completed and view.surplus_s > 0:
+                view.unit_completed = False
+                view.offered_s = view.surplus_s
+                self._offer = StandingOffer(view.surplus_s, self._surplus_tasks())
+                self._asked_to_split = False
+                self._tell(messages.NonIdle(self._offer.seconds, self._offer.tasks))
+        elif isinstance(decision, TellBusy):
+            if view.listed:
+                view.listed = False
+                view.told_idle_s = None
+                self._tell(messages.NonIdle(0.0, 0))
+        elif isinstance(decision, Ask):
+            self._exchange.ask(decision.donor, wait=decision.wait is True)
+        elif isinstance(decision, AskTarget):
+            self._exchange.ask_target()
+        elif isinstance(decision, Offer):
+            self._exchange.offer(decision.requester)
+        elif isinstance(decision, LookAgain) and isinstance(decision.after_s, int | float) and decision.after_s > 0:
+            after_s = min(max(decision.after_s, limits.LOOK_AGAIN_MIN_S), limits.LOOK_AGAIN_MAX_S)
+            self._look_at = min(self._now + after_s, self._look_at or math.inf)
 
     def _estimate(self) -> None:
         """Look at the tasks that run: how long they have lasted changes what is expected of those that wait."""
@@ -192,31 +230,37 @@ class Worker:
                 ticket.doubt_claims(self._now)
         self._durations.lasting(lasting)
 
-    def _watch(self, free_slots: int) -> None:
-        """While somebody is hungry and tasks wait behind a running one, look again, after ever longer times."""
-        hungry = self._asked_to_split or free_slots or self._gifts
+    def _watch(self) -> None:
+        """Look again when the strategy wants to, or a requester has waited enough.
+
+        And while somebody is hungry and tasks wait behind a running one, after ever longer times.
+        """
+        at = self._exchange.patience_at()
+        if self._look_at is not None:
+            at = self._look_at if at is None else min(at, self._look_at)
+        hungry = self._asked_to_split or self._view.free_slots or self._exchange.wanted
         if hungry and (self._queue.tasks or any(slot.traps for slot in self._slots)):
             longest_s = max((slot.lasting_s(self._now) for slot in self._slots), default=0.0)
-            self._do(effects.SetTimer(self._now + max(longest_s, limits.CLAIM_DOUBT_S)))
+            trapped_at = self._now + max(longest_s, limits.CLAIM_DOUBT_S)
+            at = trapped_at if at is None else min(at, trapped_at)
+        # A timer that comes too early costs a look; one effect for every event costs more.
+        if at is not None and (self._armed_at is None or not self._now <= self._armed_at <= at):
+            self._armed_at = at
+            self._do(effects.SetTimer(at))
 
-    def _decisions(self, view: WorkerView) -> list[WorkerDecision]:
-        try:
-            return list(self._strategy.balance(view))
-        except Exception as error:  # noqa: BLE001 - a strategy may be anybody's code: it can make lbnet slow, never wrong
-            self.strategy_error = error
-            return []
-
-    def _say_idle(self, view: WorkerView) -> None:
+    def _say_idle(self) -> None:
         """Say IDLE, unless it was said and not answered; that it has run dry since is news, too."""
-        if self._told_idle_s is None or (self._told_idle_s > 0 and view.free_slots):
-            self._told_idle_s = 0.0 if view.free_slots else view.stock_s
-            if self._told_idle_s <= 0:
-                self._offered_s = 0.0  # the controller forgets the offer of a worker that has run dry
-            self._tell(messages.Idle(self._told_idle_s))
+        view = self._view
+        if view.told_idle_s is None or (view.told_idle_s > 0 and view.free_slots):
+            view.told_idle_s = 0.0 if view.free_slots else view.stock_s
+            view.listed = True
+            if view.told_idle_s <= 0:
+                self._withdraw()  # the controller forgets the offer of a worker that has run dry
+            self._tell(messages.Idle(view.told_idle_s))
 
     def _feed(self) -> None:
         """Hand queued tasks to slots: first to those that have none, then ahead of time."""
-        for held in range(limits.SLOT_BATCHES_AHEAD):
+        for held in range(limits.SLOT_BATCHES_AHEAD if self._queue.tasks else 0):
             for slot in self._slots:
                 front = self._queue.front()
                 if front is None:
@@ -225,7 +269,7 @@ class Worker:
                 if slot.ready and len(slot.tickets) == held < batching.slot_batches(mean_s):
                     tasks = batching.slot_tasks(mean_s, self._queue.tasks, len(self._slots))
                     self._run(slot, self._queue.take(tasks))
-        if not self._queue.tasks and any(slot.ready and slot.free for slot in self._slots):
+        if not self._queue.tasks and any(slot.ready and not slot.tickets for slot in self._slots):
             self._reclaim_half()
 
     def _run(self, slot: Slot, batch: Batch) -> None:
@@ -256,52 +300,59 @@ class Worker:
                     asked = True
         return asked
 
-    def _set_hungry(self, free_slots: int) -> None:
-        hungry = not self._queue.tasks and (self._asked_to_split or free_slots > 0)
+    def _withdraw(self) -> None:
+        """There is no standing offer."""
+        self._offer = None
+        self._view.offered_s = 0.0
+
+    def _surplus_tasks(self) -> int:
+        """Of how many tasks the surplus consists, one at least."""
+        tails = sum(waiting for slot in self._slots for _, waiting in slot.tails())
+        return max(1, self._queue.tasks + tails - self._view.free_slots)
+
+    def _set_hungry(self) -> None:
+        wanted = self._asked_to_split or self._view.free_slots > 0 or self._exchange.wanted
+        hungry = wanted and not self._queue.tasks
         if hungry != self._hungry:
             self._hungry = hungry
             self._do(effects.SetHungry(hungry))
 
-    # --- giving ---------------------------------------------------------------------------------
+    # --- what there is to give --------------------------------------------------------------------
 
-    def _give(self) -> None:
-        """Serve the requesters whose links are ready."""
-        for requester in list(self._gifts):
-            gift = self._gifts[requester]
-            if not self._queue.tasks:
-                if any(ticket.reclaiming for slot in self._slots for ticket in slot.tickets):
-                    return  # the answer to a Reclaim is on its way, and will bring us here again
-                if self._reclaim_half():
-                    return
-                if self._now - gift.since < limits.CLAIM_DOUBT_S and any(slot.traps for slot in self._slots):
-                    continue  # a slot that has just begun a long task is about to let go of the others
-            if not self._queue.tasks or self.view().surplus_s <= 0:
-                del self._gifts[requester]
-                self._refuse(requester)
-            elif requester in self._links or gift.unreachable:
-                del self._gifts[requester]
-                self._send_half(requester, direct=requester in self._links)
-            elif not gift.connecting:
-                gift.connecting = True
-                self._do(effects.Connect(requester, gift.address))
+    def queued_tasks(self) -> int:
+        """Tasks that are in no slot."""
+        return self._queue.tasks
 
-    def _send_half(self, requester: PeerId, *, direct: bool) -> None:
-        batches = tuple(self._queue.donate(self.view().surplus_s / 2))
-        self._transfers += 1
-        self._sent[self._transfers] = (requester, batches)
-        if not direct:
-            self._share_functions(batches)
-            self._tell(messages.Relay(requester, self._transfers, batches))
+    def surplus_s(self) -> float:
+        """Estimated seconds of work beyond what the slots will soon start."""
+        return self.view().surplus_s
+
+    def take_back(self) -> bool:
+        """Ask slots for half of what they have not started. Whether answers are on their way, which bring us back."""
+        if any(ticket.reclaiming for slot in self._slots for ticket in slot.tickets):
+            return True
+        return self._reclaim_half()
+
+    def traps(self) -> bool:
+        """Whether tasks wait in a slot, behind one that runs."""
+        return any(slot.traps for slot in self._slots)
+
+    def runs(self) -> bool:
+        """Whether any slot runs a task, which may split."""
+        return any(slot.tickets for slot in self._slots)
+
+    def donate(self, seconds: float) -> tuple[Batch, ...]:
+        """About so many seconds of work from the back of the queue, and one task at least."""
+        return tuple(self._queue.donate(seconds))
+
+    def introduce(self, batch: Batch, to: PeerId, link: Introductions | None) -> None:
+        """Tell ``to`` what it must know of a batch's job first; without a link to it, tell the controller."""
+        if link is None:
+            self._share_functions((batch,))
             return
-        for batch in batches:
-            job = self._jobs[batch.job]
-            for message in self._links[requester].before(batch, job.options, job.functions):
-                self._do(effects.Send(requester, message))
-        self._do(effects.Send(requester, messages.SendWork(self._transfers, self.me, batches)))
-
-    def _refuse(self, requester: PeerId) -> None:
-        to = requester if requester in self._links else CONTROLLER
-        self._do(effects.Send(to, messages.NoWork(self.me, requester)))
+        job = self._jobs[batch.job]
+        for message in link.before(batch, job.options, job.functions):
+            self._do(effects.Send(to, message))
 
     # --- messages -------------------------------------------------------------------------------
 
@@ -328,30 +379,66 @@ class Worker:
                 self._do(effects.Disconnect(peer, problem))
                 return
         self._do(effects.Send(peer, messages.Ack(message.transfer)))
-        self._told_idle_s = None
-        self._unit_completed = True
+        self._exchange.work_came(message.donor)
+        self._view.told_idle_s = None
+        self._view.unit_completed = True
+        if peer == CONTROLLER and message.donor == CONTROLLER:
+            self._view.listed = False  # whom it gives work itself, the controller takes off its list
         for batch in batches:
             job = self._jobs[batch.job]
             if message.donor != CONTROLLER:
                 job.moved[message.donor] = job.moved.get(message.donor, 0) + 1
             self._queue.append(batch)
 
+    def _on_balance(self, peer: PeerId, message: messages.Balance) -> None:
+        """The controller names the strategy in force. If there is none here, this worker does no more than it must."""
+        if peer != CONTROLLER:
+            self._do(effects.Disconnect(peer, "the strategy is the controller's to choose"))
+            return
+        self._view.work_exists = message.work
+        if message.strategy == self._strategy:
+            return
+        self._strategy = message.strategy
+        self._withdraw()
+        self._view.told_idle_s = None
+        self._asked_to_split = False
+        self._exchange.anew()
+        try:
+            self._half = self._load(message.strategy).worker()
+        except Exception as error:  # noqa: BLE001 - a strategy may be anybody's code
+            self.strategy_error = error
+            self._half = WorkerStrategy()
+
+    def _on_peers(self, peer: PeerId, message: messages.Peers) -> None:  # noqa: ARG002
+        self._exchange.peers_changed(message)
+
+    def _on_idle_news(self, peer: PeerId, message: messages.IdleNews) -> None:  # noqa: ARG002
+        self._exchange.idle_changed(message)
+
+    def _on_ask_work(self, peer: PeerId, message: messages.AskWork) -> None:
+        self._exchange.is_asked(peer, message, self._now)
+
+    def _on_target(self, peer: PeerId, message: messages.Target) -> None:  # noqa: ARG002
+        self._exchange.is_targeted(message)
+
+    def _on_offer(self, peer: PeerId, message: messages.Offer) -> None:  # noqa: ARG002
+        self._exchange.is_offered(peer)
+
     def _on_no_work(self, peer: PeerId, message: messages.NoWork) -> None:  # noqa: ARG002
-        self._told_idle_s = None
+        if not self._exchange.is_refused(message):
+            self._view.told_idle_s = None
 
     def _on_match(self, peer: PeerId, message: messages.Match) -> None:  # noqa: ARG002
-        self._offered_s /= 2  # so much of it stands, at the controller, too
-        if message.requester not in {self.me, CONTROLLER}:
-            self._gifts.setdefault(message.requester, _Gift(Address(message.host, message.port), self._now))
+        self._offer = self._offer and self._offer.after_match()  # so does the controller
+        self._view.offered_s = self._offer.seconds if self._offer else 0.0
+        self._exchange.is_matched(message, self._now)
 
     def _on_hungry(self, peer: PeerId, message: messages.Hungry) -> None:  # noqa: ARG002
         self._asked_to_split = True
-        self._offered_s = 0.0  # the controller knows of no offer, or it would not have asked
+        self._withdraw()  # the controller knows of no offer, or it would not have asked
 
     def _on_ack(self, peer: PeerId, message: messages.Ack) -> None:
-        sent = self._sent.get(message.transfer)
-        if sent is not None and peer in {sent[0], CONTROLLER}:
-            del self._sent[message.transfer]
+        self._exchange.acknowledged(peer, message.transfer)
 
     def _on_job_ended(self, peer: PeerId, message: messages.JobEnded) -> None:  # noqa: ARG002
         job = self._jobs.pop(message.job, None)
@@ -362,6 +449,9 @@ class Worker:
             return
         if job.moved:
             self._tell(messages.Result(message.job, (), _moved(job)))
+        if self._exchange.asks:
+            self._tell(messages.Asked(message.job, self._exchange.asks, self._exchange.refusals))
+            self._exchange.asks = self._exchange.refusals = 0
         self._queue.drop_job(message.job)
         for slot in self._slots:
             slot.functions = {known for known in slot.functions if known[0] != message.job}
@@ -370,8 +460,7 @@ class Worker:
                 if ticket.batch.job == message.job:
                     ticket.reclaiming = True
                     self._do(effects.Reclaim(slot.id, ticket.number, ticket.batch.lo))
-        for link in self._links.values():
-            link.forget(message.job)
+        self._exchange.forget(message.job)
         self._attempts = {key: tried for key, tried in self._attempts.items() if key[0] != message.job}
         self._children = {run: kids for run, kids in self._children.items() if kids[0].job != message.job}
         self._do(effects.Forget(message.job))
@@ -383,33 +472,17 @@ class Worker:
 
     def _on_joined(self, event: events.Joined) -> None:
         if event.peer != CONTROLLER:
-            self._links.setdefault(event.peer, Introductions())
+            self._exchange.linked(event.peer)
 
     def _on_left(self, event: events.Left) -> None:
-        """What was sent and not acknowledged may be lost: keep it. If it was not, the ledger drops a duplicate.
-
-        Either may live on, and wait for what was lost with the link: the requester's other way to hear is the
-        controller, and the donor's answer to our IDLE may have been it.
-        """
-        self._links.pop(event.peer, None)
-        self._told_idle_s = None
-        gift = self._gifts.pop(event.peer, None)
-        unacknowledged = [number for number, (peer, _) in self._sent.items() if peer == event.peer]
-        if unacknowledged or gift is not None:
-            self._refuse(event.peer)
-        for transfer in unacknowledged:
-            _, batches = self._sent.pop(transfer)
-            self._take_back(batches)
-
-    def _on_unreachable(self, event: events.Unreachable) -> None:
-        gift = self._gifts.get(event.peer)
-        if gift is not None:
-            gift.unreachable = True
-
-    def _take_back(self, batches: Iterable[Batch]) -> None:
-        for batch in batches:
+        """What was sent and not acknowledged may be lost: run it here. The answer to our IDLE may be lost, too."""
+        self._view.told_idle_s = None
+        for batch in self._exchange.unlinked(event.peer):
             if batch.job in self._jobs:
                 self._queue.append(batch)
+
+    def _on_unreachable(self, event: events.Unreachable) -> None:
+        self._exchange.not_reached(event.peer)
 
     # --- slots ----------------------------------------------------------------------------------
 
@@ -419,7 +492,7 @@ class Worker:
         slot.functions.clear()
 
     def _on_slot_done(self, event: events.SlotDone) -> None:
-        self._unit_completed = True
+        self._view.unit_completed = True
         slot = self._slots[event.slot]
         slot.moved_at = self._now
         ticket = next((ticket for ticket in slot.all_tickets() if ticket.number == event.ticket), None)
@@ -461,6 +534,8 @@ class Worker:
 
     def _complete(self, group: Group) -> Group:
         """Add what the slot left out: the children, which it sent before, and the worker's name."""
+        if group.failure is None and all(member.run == ROOT for member in group.members):
+            return group
         failure = group.failure and replace(group.failure, where=f"worker {self.name}, {group.failure.where}")
         members = tuple(
             member if member.run == ROOT else replace(member, children=tuple(self._children.pop(member.run, ())))
@@ -469,7 +544,7 @@ class Worker:
         return replace(group, members=members, failure=failure)
 
     def _on_slot_spawned(self, event: events.SlotSpawned) -> None:
-        self._unit_completed = True
+        self._view.unit_completed = True
         job = self._jobs.get(event.batch.job)
         if job is not None and self._slots[event.slot].ticket(event.ticket) is not None:
             self._children.setdefault(event.batch.origin, []).append(event.batch)
@@ -560,7 +635,7 @@ class Worker:
         text = f"{event.description}; attempt {tried} of {tried}"
         member = Member(batch.origin, index, index + 1, batch.root, batch.parent_origin, batch.parent_index, ROOT, ())
         failure = Failure(kind, text, "", f"worker {self.name}", b"")
-        self._unit_completed = True
+        self._view.unit_completed = True
         self._tell(messages.Result(batch.job, (Group(FAILED, b"", (member,), 0.0, failure),), ()))
 
     # --- effects --------------------------------------------------------------------------------
@@ -576,8 +651,9 @@ def _moved(job: _Job) -> tuple[messages.Moved, ...]:
     return tuple(messages.Moved(donor, batches) for donor, batches in job.moved.items())
 
 
-def _nothing(worker: Worker, event: events.Tick) -> None:
+def _on_tick(worker: Worker, event: events.Tick) -> None:  # noqa: ARG001
     """Looking again is all that a tick asks for."""
+    worker._armed_at = None
 
 
 _ON_MESSAGE: dict[type, Callable[[Worker, PeerId, Any], None]] = {
@@ -590,13 +666,22 @@ _ON_MESSAGE: dict[type, Callable[[Worker, PeerId, Any], None]] = {
     messages.Ack: Worker._on_ack,
     messages.JobEnded: Worker._on_job_ended,
     messages.AskInventory: Worker._on_ask_inventory,
+    messages.Balance: Worker._on_balance,
+    messages.Peers: Worker._on_peers,
+    messages.IdleNews: Worker._on_idle_news,
+    messages.AskWork: Worker._on_ask_work,
+    messages.Target: Worker._on_target,
+    messages.Offer: Worker._on_offer,
 }
+
+_CHANGES_NOTHING = frozenset({messages.Ack, messages.Function, messages.OpenJob, messages.AskInventory})
+"""After these the worker has as much to do, and as much to give, as before."""
 
 _ON_EVENT: dict[type, Callable[[Worker, Any], None]] = {
     events.Joined: Worker._on_joined,
     events.Left: Worker._on_left,
     events.Unreachable: Worker._on_unreachable,
-    events.Tick: _nothing,
+    events.Tick: _on_tick,
     events.SlotReady: Worker._on_slot_ready,
     events.SlotDone: Worker._on_slot_done,
     events.SlotSpawned: Worker._on_slot_spawned,

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
+from pathlib import Path
 
 from lbnet import limits
 from lbnet.core import effects, events
@@ -15,6 +16,7 @@ from lbnet.core.events import Event
 from lbnet.errors import UsageError
 from lbnet.net.greeting import MAGIC, Reception, printable
 from lbnet.net.link import Link, check_port, say_goodbye, words
+from lbnet.net.recorder import Recorder
 from lbnet.net.strategy_log import StrategyLog
 from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Welcome
 from lbnet.types import Address, PeerId
@@ -34,10 +36,13 @@ class ControllerServer:
 
     Args:
         controller: the decisions.
+        trace: where the run is recorded; it is not if None.
     """
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: Controller, trace: Path | None = None) -> None:
         self._controller = controller
+        self._recorder = None if trace is None else Recorder(controller, trace)
+        self._decide = controller.handle if self._recorder is None else self._recorder.handle
         self._links: dict[PeerId, Link] = {}
         self._peers: dict[Link, PeerId] = {}
         self._reception = Reception(
@@ -60,7 +65,7 @@ class ControllerServer:
             listening: a socket that somebody else has bound already, instead of ``host`` and ``port``.
 
         Raises:
-            UsageError: the address cannot be bound; the sentence says why.
+            UsageError: the address cannot be bound, or the trace not be written; the sentence says why.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -74,6 +79,8 @@ class ControllerServer:
             raise UsageError(f"cannot listen on {Address(host, port)} ({words(error)}): {hint}") from None
         name = self._server.sockets[0].getsockname()
         self.address = Address(str(name[0]), int(name[1]))
+        if self._recorder is not None:
+            self._recorder.open()
 
     async def stop(self) -> None:
         """Say goodbye to all, and close: within ``limits.STOP_TIMEOUT_S`` no socket is left."""
@@ -82,7 +89,11 @@ class ControllerServer:
             self._server.close()
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.gather(self._reception.close(), say_goodbye(self._peers, "the controller was stopped"))
+        try:
+            await asyncio.gather(self._reception.close(), say_goodbye(self._peers, "the controller was stopped"))
+        finally:
+            if self._recorder is not None:
+                self._recorder.close()
 
     # --- links ----------------------------------------------------------------------------------
 
@@ -131,7 +142,7 @@ class ControllerServer:
     # --- the core -------------------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
-        for effect in self._controller.handle(event, asyncio.get_running_loop().time()):
+        for effect in self._decide(event, asyncio.get_running_loop().time()):
             self._perform(effect)
         self._strategy_log.look(self._controller.strategy_error)
 

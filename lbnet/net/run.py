@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 
 import uvloop
 
@@ -20,6 +21,7 @@ from lbnet.net.leaving import undisturbed
 from lbnet.net.worker_node import WorkerNode
 from lbnet.pool.cores import cores_available
 from lbnet.strategies import registry
+from lbnet.strategies.base import Strategy
 from lbnet.types import Address
 from lbnet.version import VERSION
 
@@ -37,6 +39,8 @@ def run_controller(
     listening: socket.socket | None = None,
     stop_on_stdin_eof: bool = False,
     no_workers_timeout_s: float = limits.NO_WORKERS_TIMEOUT_S,
+    trace: Path | None = None,
+    given: Strategy | None = None,
 ) -> None:
     """Run a controller until SIGINT or SIGTERM.
 
@@ -44,29 +48,32 @@ def run_controller(
         host: the interface to listen on.
         port: the port, 0 for any free one.
         placement: where the initial work of a job goes, ``first`` or ``spread``.
-        strategy: name of the load-balancing strategy.
+        strategy: name of the load-balancing strategy, or ``module:Class``.
         on_ready: called with the address once it listens.
         listening: a socket that is bound already, instead of ``host`` and ``port``.
         stop_on_stdin_eof: stop when standard input ends: the process that started this one is gone.
         no_workers_timeout_s: how long jobs wait for a worker after the last one was lost.
+        trace: where the run is recorded; it is not if None.
+        given: the strategy itself, where its name alone would not find it.
 
     Raises:
-        UsageError: the port is taken, or there is no such strategy.
+        UsageError: the port is taken, the trace cannot be written, or there is no such strategy.
     """
-    half = registry.load(strategy).controller()
+    load = registry.loader({strategy: registry.find(strategy) if given is None else given})
 
     async def main() -> None:
         server = ControllerServer(
             Controller(
-                half,
-                strategy_name=strategy,
+                load,
+                strategy=strategy,
                 placement=placement,
                 version=VERSION,
                 no_workers_timeout_s=no_workers_timeout_s,
-            )
+            ),
+            trace,
         )
-        await server.start(host, port, listening)
         try:
+            await server.start(host, port, listening)
             on_ready(server.address)
             await asyncio.get_running_loop().create_future()
         finally:
@@ -81,8 +88,8 @@ def run_worker(
     slots: int | None,
     name: str,
     on_ready: Callable[[str, int], None],
-    strategy: str = registry.DEFAULT,
     stop_on_stdin_eof: bool = False,
+    given: Strategy | None = None,
 ) -> None:
     """Run a worker until SIGINT, SIGTERM, or the end of its controller.
 
@@ -91,17 +98,17 @@ def run_worker(
         slots: compute processes; the cores that this process may use if None.
         name: for people; chosen if empty.
         on_ready: called with the name and the id once it has joined.
-        strategy: name of the load-balancing strategy.
         stop_on_stdin_eof: stop when standard input ends: the process that started this one is gone.
+        given: a strategy that its name alone would not find.
 
     Raises:
         ConnectError: there is no controller at that address, or it refused us.
         ConnectionLostError: the controller is gone.
     """
-    loaded = registry.load(strategy)
+    load = registry.loader({} if given is None else {given.name: given}, base=registry.find)
 
     async def main() -> None:
-        node = WorkerNode(slots=slots or cores_available(), name=name, strategy=loaded)
+        node = WorkerNode(slots=slots or cores_available(), name=name, load=load)
         await node.start(connect)
         try:
             on_ready(node.name, node.peer)

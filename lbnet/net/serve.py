@@ -10,11 +10,14 @@ import os
 import select
 import socket
 import sys
+from base64 import b64decode
+from pathlib import Path
 
-from lbnet import limits
+from lbnet import limits, pickling
 from lbnet.errors import LbnetError
 from lbnet.net.run import run_controller, run_worker
 from lbnet.pool.environment import adopt_path
+from lbnet.strategies.base import Strategy
 from lbnet.types import Address
 
 
@@ -23,6 +26,7 @@ def main() -> int:
     adopt_path()
     config = json.loads(sys.argv[1])
     try:
+        given = _given(config["given"])
         if config["role"] == "controller":
             run_controller(
                 host="",
@@ -33,13 +37,15 @@ def main() -> int:
                 listening=socket.socket(fileno=config["fd"]),
                 stop_on_stdin_eof=True,
                 no_workers_timeout_s=config["no_workers_timeout_s"],
+                trace=Path(config["trace"]) if config.get("trace") else None,
+                given=given,
             )
         else:
             run_worker(
                 connect=Address(config["host"], config["port"]),
                 slots=config["slots"],
                 name=config["name"],
-                strategy=config["strategy"],
+                given=given,
                 on_ready=lambda name, peer: None,  # noqa: ARG005
                 stop_on_stdin_eof=True,
             )
@@ -49,6 +55,11 @@ def main() -> int:
         print(f"lbnet: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _given(text: str) -> Strategy | None:
+    """A strategy that was passed as an object: by the program that started this one, which has the same rights."""
+    return pickling.load_function(b64decode(text))() if text else None
 
 
 def _is_abandoned() -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import socket
 from collections import deque
 
 from lbnet import limits
 from lbnet.core import effects, events
+from lbnet.core.balancer import Load
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
 from lbnet.core.worker import Worker
@@ -19,7 +21,6 @@ from lbnet.net.link import Link, say_goodbye
 from lbnet.net.strategy_log import StrategyLog
 from lbnet.pool.parent import Pool
 from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Welcome
-from lbnet.strategies.base import Strategy
 from lbnet.types import CONTROLLER, Address, PeerId, SlotId
 
 _log = logging.getLogger("lbnet.worker")
@@ -35,14 +36,14 @@ class WorkerNode:
     Args:
         slots: compute processes.
         name: for people; the host and process id if empty.
-        strategy: makes the worker's half of the load-balancing step.
+        load: makes the load-balancing strategy of a name; the controller says which.
     """
 
-    def __init__(self, *, slots: int, name: str, strategy: Strategy) -> None:
+    def __init__(self, *, slots: int, name: str, load: Load) -> None:
         self.name = name
         self.peer = CONTROLLER
         self._slots = slots
-        self._strategy = strategy
+        self._load = load
         self._worker: Worker | None = None
         self._pool = Pool(slots, self._handle)
         self._links: dict[PeerId, Link] = {}
@@ -131,7 +132,8 @@ class WorkerNode:
         self.name = self.name or f"worker-{welcome.peer}"
         self._links[CONTROLLER] = link
         self._peers[link] = CONTROLLER
-        self._worker = Worker(welcome.peer, self.name, self._slots, self._strategy.worker())
+        draw = random.Random().random  # noqa: S311 - whom to ask for work is no secret
+        self._worker = Worker(welcome.peer, self.name, self._slots, self._load, draw)
         self._drain()
 
     # --- links ----------------------------------------------------------------------------------

@@ -196,9 +196,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NonIdle:
-    """Worker → controller: I have surplus. At most one per completed unit of work. MATCH may follow."""
+    """Worker → controller: I have surplus, in so many tasks. At most one a completed unit of work. MATCH may follow."""
 
     surplus_s: float
+    tasks: int = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,10 @@ class Relay:
 
 @dataclass(frozen=True, slots=True)
 class NoWork:
-    """Donor → requester (through the controller if need be): asked, nothing to give. The requester says IDLE again."""
+    """Donor → requester (through the controller if need be): asked, nothing to give. The requester says IDLE again.
+
+    Requester → donor, in answer to OFFER: not wanted.
+    """
 
     donor: PeerId
     requester: PeerId
@@ -275,6 +279,95 @@ class Result:
     job: JobId
     groups: tuple[Group, ...]
     moved: tuple[Moved, ...]
+
+
+# --- balancing by other strategies ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Controller → worker, first on its link and on every change: this strategy is in force.
+
+    ``work`` is whether the cluster has unfinished tasks. It is told where workers ask by themselves, and else False.
+    """
+
+    strategy: str
+    work: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """A worker, and where it listens."""
+
+    peer: PeerId
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Controller → worker: these workers joined and left since it was last told; all of them the first time."""
+
+    joined: tuple[Introduction, ...]
+    left: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IdleNews:
+    """Controller → worker: these became idle and ceased to be since it was last told; all idle ones the first time."""
+
+    idle: tuple[PeerId, ...]
+    busy: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskWork:
+    """Requester → donor: give me work, I have ``stock_s`` left. SEND_WORK or NO_WORK follows.
+
+    With ``wait`` no NO_WORK follows: the donor remembers it, and gives as soon as it can.
+    """
+
+    stock_s: float
+    wait: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AskThrough:
+    """Requester → controller, when the direct link cannot be opened: ask ``donor`` for me. MATCH to it follows."""
+
+    donor: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class AskTarget:
+    """Worker → controller: whom shall I ask for work? TARGET follows."""
+
+    stock_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Controller → worker, in answer to ASK_TARGET: ask ``peer``, or nobody if it is 0."""
+
+    peer: PeerId
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Donor → worker that it believes to be idle: ask me for work. ASK_WORK or NO_WORK follows."""
+
+    surplus_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Worker → controller, after JOB_ENDED: how often it asked for work during that job, and was refused."""
+
+    job: JobId
+    asks: int
+    refusals: int
 
 
 # --- recovery -------------------------------------------------------------------------------------
@@ -308,6 +401,7 @@ Message = (
     | Values | Partial | Failed | Settled | JobDone | JobEnded | Ask | Answer
     | NonIdle | Idle | Match | Hungry | SendWork | Ack | Relay | NoWork | Result
     | AskInventory | Inventory | Goodbye | JobRefused
+    | Balance | Peers | IdleNews | AskWork | AskThrough | AskTarget | Target | Offer | Asked
 )  # fmt: skip
 
 KINDS: tuple[type[Message], ...] = (
@@ -316,6 +410,7 @@ KINDS: tuple[type[Message], ...] = (
     Values, Partial, Failed, Settled, JobDone, JobEnded, Ask, Answer,
     NonIdle, Idle, Match, Hungry, SendWork, Ack, Relay, NoWork, Result,
     AskInventory, Inventory, Goodbye, JobRefused,
+    Balance, Peers, IdleNews, AskWork, AskThrough, AskTarget, Target, Offer, Asked,
 )  # fmt: skip
 """The kind of a message on the wire is its place here: new ones are added at the end."""
 
@@ -323,13 +418,16 @@ KINDS: tuple[type[Message], ...] = (
 
 SAID_BY: dict[str, frozenset[type[Message]]] = {
     "client": frozenset({OpenJob, Function, Submit, CloseJob, Cancel, Ask, Goodbye}),
-    "worker": frozenset({Function, NonIdle, Idle, Relay, Ack, NoWork, Result, Inventory, Goodbye}),
+    "worker": frozenset(
+        {Function, NonIdle, Idle, Relay, Ack, NoWork, Result, Inventory, Goodbye, AskThrough, AskTarget, Asked}
+    ),
     "controller-to-client": frozenset(
         {Cancelled, Values, Partial, Failed, Settled, JobDone, JobRefused, Answer, Goodbye}
     ),
     "controller-to-worker": frozenset(
         {OpenJob, Function, JobEnded, Match, Hungry, SendWork, Ack, NoWork, AskInventory, Goodbye}
+        | {Balance, Peers, IdleNews, Target}
     ),
-    "peer": frozenset({Function, OpenJob, SendWork, Ack, NoWork, Goodbye}),
+    "peer": frozenset({Function, OpenJob, SendWork, Ack, NoWork, Goodbye, AskWork, Offer}),
 }
 """What a peer of each role may say after the greeting; anything else closes its link."""

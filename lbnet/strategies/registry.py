@@ -1,18 +1,38 @@
-"""Strategies by name: the built-in ones, and those that other packages offer as entry points."""
+"""Strategies by name: the built-in ones, those that other packages offer as entry points, and those that were given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping
 from importlib import metadata
 
 from lbnet.errors import UsageError
+from lbnet.strategies.arr import AsynchronousRoundRobin
 from lbnet.strategies.base import Strategy
+from lbnet.strategies.grr import GlobalRoundRobin
+from lbnet.strategies.lifeline import Lifeline
+from lbnet.strategies.pmap import ParallelMap
+from lbnet.strategies.rp import RandomPolling
 from lbnet.strategies.sb import SchedulerBased
+from lbnet.strategies.shared import SharedIdleList
 
 GROUP = "lbnet.strategies"
 DEFAULT = SchedulerBased.name
 
-_BUILT_IN: dict[str, Callable[[], Strategy]] = {SchedulerBased.name: SchedulerBased}
+_BUILT_IN: dict[str, Callable[[], Strategy]] = {
+    kind.name: kind
+    for kind in (
+        SchedulerBased,
+        RandomPolling,
+        AsynchronousRoundRobin,
+        GlobalRoundRobin,
+        SharedIdleList,
+        Lifeline,
+        ParallelMap,
+    )
+}
+BUILT_IN = tuple(_BUILT_IN)
+"""The names of our own, the default first."""
 
 
 def names() -> list[str]:
@@ -29,9 +49,57 @@ def load(name: str) -> Strategy:
     if name in _BUILT_IN:
         return _BUILT_IN[name]()
     for entry in metadata.entry_points(group=GROUP, name=name):
+        return _made(entry.load, name, entry.value)
+    raise UsageError(f"there is no strategy {name!r}; there are: {', '.join(names())}, and your own as module:Class")
+
+
+def find(text: str) -> Strategy:
+    """A strategy by its name, or by ``module:Class`` where somebody may say what is imported into this process.
+
+    Raises:
+        UsageError: there is none of that name, or it cannot be imported.
+    """
+    module, colon, name = text.partition(":")
+    if not colon:
+        return load(text)
+    return _made(lambda: getattr(importlib.import_module(module), name), text, text)
+
+
+def checked(strategy: object) -> Strategy:
+    """A strategy that was given as an object or as its class.
+
+    Raises:
+        UsageError: it is none, or cannot be made without arguments, or has no name.
+    """
+    given = strategy
+    if isinstance(strategy, type):
         try:
-            strategy: Strategy = entry.load()()
-        except Exception as error:  # whatever somebody else's module raises
-            raise UsageError(f"strategy {name!r} ({entry.value}) cannot be imported: {error!r}") from error
-        return strategy
-    raise UsageError(f"there is no strategy {name!r}; there are: {', '.join(names())}")
+            strategy = strategy()
+        except Exception as error:
+            raise UsageError(f"the strategy {given!r} cannot be made without arguments: {error!r}") from error
+    if not isinstance(strategy, Strategy):
+        raise UsageError(f"a strategy is an object or a subclass of lbnet.Strategy, not {given!r}")
+    if not isinstance(strategy.name, str) or not strategy.name:
+        raise UsageError(f'the strategy {given!r} has no name: give its class one, name = "..."')
+    return strategy
+
+
+def loader(given: Mapping[str, Strategy], base: Callable[[str], Strategy] = load) -> Callable[[str], Strategy]:
+    """What :func:`load` does, for a process that was given some strategies beside those that it can find.
+
+    Args:
+        given: they come first.
+        base: finds all others.
+    """
+    return lambda name: given[name] if name in given else base(name)
+
+
+def _made(get: Callable[[], object], name: str, value: str) -> Strategy:
+    try:
+        found = get()
+    except Exception as error:  # whatever somebody else's module raises
+        raise UsageError(f"strategy {name!r} ({value}) cannot be imported: {error!r}") from error
+    try:
+        return checked(found)
+    except UsageError as error:
+        raise UsageError(f"strategy {name!r} ({value}) cannot be used: {error}") from error

@@ -6,7 +6,7 @@ richest standing offer, of which half stands after that, and an offer at once wi
 longest. When somebody is empty and nobody offers, workers that run something are asked to split it.
 
 Messages per transfer: IDLE, NONIDLE and MATCH at the controller, and SEND_WORK with its ACK between
-the workers.
+the workers; HUNGRY, to a few workers at a time, where nobody offers.
 
 Source: the scheduler-based scheme of Kumar, Grama, Vempaty, "Scalable load balancing techniques for
 parallel computers", J. Parallel Distrib. Comput. 22 (1994), with standing offers added.
@@ -14,7 +14,8 @@ parallel computers", J. Parallel Distrib. Comput. 22 (1994), with standing offer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from itertools import islice
 
 from lbnet import limits
 from lbnet.strategies.base import (
@@ -23,13 +24,13 @@ from lbnet.strategies.base import (
     ControllerStrategy,
     ControllerView,
     Pair,
+    Strategy,
     TellIdle,
     TellNonIdle,
     WorkerDecision,
     WorkerStrategy,
     WorkerView,
 )
-from lbnet.types import PeerId
 
 _NEWS_FACTOR = 2.0
 """A standing offer is said again when the surplus has grown by this factor."""
@@ -37,8 +38,11 @@ _NEWS_FACTOR = 2.0
 _RICHER_FACTOR = 2.0
 """Nobody gives to a worker that is not poorer by this factor: two who run low would swap work."""
 
+_ASKED_AT_ONCE = 8
+"""Workers that are asked to split in one step: with thousands, one idle worker must not cost a message to each."""
 
-class SchedulerBased:
+
+class SchedulerBased(Strategy):
     """The default strategy."""
 
     name = "sb"
@@ -52,40 +56,25 @@ class SchedulerBased:
         return _Worker()
 
 
-class _Controller:
-    def balance(self, view: ControllerView) -> Sequence[ControllerDecision]:
-        decisions: list[ControllerDecision] = []
-        offers = dict(view.offers)
-        unmatched: list[PeerId] = []
-        for requester in sorted(view.idle, key=lambda worker: view.idle[worker]):  # stable: then the longest waiting
-            donor = max(
-                (worker for worker in offers if worker != requester),
-                key=lambda worker: (offers[worker], -worker),
-                default=None,
-            )
-            if donor is None or offers[donor] < _RICHER_FACTOR * view.idle[requester]:
-                unmatched.append(requester)
-                continue
-            decisions.append(Pair(donor, requester))
-            offers[donor] /= 2  # it gives half of its surplus, and may be asked for half of the rest
-            if offers[donor] < limits.SURPLUS_MIN_S:
-                del offers[donor]
-        empty = {worker for worker in view.idle if view.idle[worker] <= 0}
-        if not empty.isdisjoint(unmatched):
-            quiet = view.asked_to_split | empty | view.offers.keys()
-            decisions.extend(AskToSplit(worker) for worker in view.workers if worker not in quiet)
-        return decisions
+class _Controller(ControllerStrategy):
+    def balance(self, view: ControllerView) -> Iterator[ControllerDecision]:
+        if view.offers:
+            for requester, stock_s in sorted(
+                view.idle.items(), key=lambda item: item[1]
+            ):  # stable: the longest waiting
+                donor = view.richest(requester)
+                if donor is None:
+                    continue  # the only offer is its own
+                if view.offers[donor] >= _RICHER_FACTOR * stock_s:
+                    yield Pair(donor, requester)
+        if any(stock_s <= 0 for stock_s in view.idle.values()):
+            for worker in list(islice(view.quiet, _ASKED_AT_ONCE)):
+                yield AskToSplit(worker)
 
 
-class _Worker:
-    def balance(self, view: WorkerView) -> Sequence[WorkerDecision]:
-        decisions: list[WorkerDecision] = []
-        if view.free_slots > 0:
-            if view.told_idle_s is None or view.told_idle_s > 0:
-                decisions.append(TellIdle())
-        elif view.told_idle_s is None and view.stock_s < limits.IDLE_AHEAD_S * view.slots:
-            decisions.append(TellIdle())
-        worth_it = view.surplus_s >= max(limits.SURPLUS_MIN_S, _NEWS_FACTOR * view.offered_s)
-        if worth_it and view.unit_completed:
-            decisions.append(TellNonIdle())
-        return decisions
+class _Worker(WorkerStrategy):
+    def balance(self, view: WorkerView) -> Iterator[WorkerDecision]:
+        if view.idle_is_news:
+            yield TellIdle()
+        if view.unit_completed and view.surplus_s >= max(limits.SURPLUS_MIN_S, _NEWS_FACTOR * view.offered_s):
+            yield TellNonIdle()

@@ -25,6 +25,7 @@ from lbnet.workloads.uts_trees import (
     NAMED_TREES,
     GeoShape,
     NamedTree,
+    TopLayers,
     TreeCounts,
     TreeKind,
     TreeParameters,
@@ -35,12 +36,14 @@ __all__ = [
     "NOTHING",
     "GeoShape",
     "NamedTree",
+    "TopLayers",
     "TreeCounts",
     "TreeKind",
     "TreeParameters",
     "TreeSearch",
     "combine",
     "count_sequential",
+    "first_layers",
     "root",
 ]
 
@@ -73,6 +76,24 @@ def count_sequential(parameters: TreeParameters) -> TreeCounts:
     search = root(parameters)
     search.run(math.inf)
     return search.result()
+
+
+def first_layers(parameters: TreeParameters, nodes_min: int) -> TopLayers:
+    """Visit a tree layer by layer until ``nodes_min`` nodes are visited, or all: its top, for who goes on by himself.
+
+    Not for "bin" trees, whose roots may have 2^31 children.
+    """
+    assert parameters.tree != "bin"
+    rules = rules_of(parameters)
+    depth, nodes = 0, 1
+    layer = [state for state in [_root_state(parameters)] if rules.at(0).is_inner(state)]
+    while layer and nodes < nodes_min:
+        rule = rules.at(depth)
+        depth += 1
+        below: list[bytes] = []
+        nodes += _expand(layer, rule.suffixes, rule, rules.at(depth), below)
+        layer = below
+    return TopLayers(nodes, depth, len(layer))
 
 
 def _expand(
@@ -138,6 +159,30 @@ class TreeSearch(WorkUnit):
             if perf_counter() >= deadline:
                 break
         return not frontier
+
+    def visit(self, nodes: float) -> int:
+        """Visit ``nodes`` nodes, and a few more that come in one go with the last; some in any case.
+
+        It is :meth:`run` without a clock, for who has a time of his own.
+
+        Returns:
+            How many it visited; fewer than ``nodes``, 0 too, only if none is left.
+        """
+        frontier, before = self._frontier, self._nodes
+        while frontier:
+            self._visit_batch()
+            if self._nodes - before >= nodes:
+                break
+        return self._nodes - before
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to visit."""
+        return not self._frontier
+
+    def copy(self) -> Self:
+        """The same search on its own. It shares the nodes' states, so it costs no more than a list of them."""
+        return type(self)(self.parameters, self._frontier.copy(), self.result())
 
     def split(self, fraction: float) -> Self | None:
         """Give away about ``fraction`` of the nodes nearest the root, as a search without counts, or None.

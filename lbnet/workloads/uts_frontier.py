@@ -51,6 +51,13 @@ class Frontier:
         """How many nodes lie here, without the children of a "bin" root."""
         return sum(map(len, self._blocks))
 
+    def copy(self) -> Self:
+        """The same nodes in blocks of its own."""
+        same = type(self)(self.root_next, self.root_end)
+        for depth, block in zip(self._depths, self._blocks, strict=True):
+            same.push(depth, list(block))
+        return same
+
     def push(self, depth: int, block: list[bytes]) -> None:
         """Put nodes of one depth on top; ``block`` belongs to the frontier from now on."""
         if block:

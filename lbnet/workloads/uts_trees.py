@@ -90,6 +90,21 @@ class TreeCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class TopLayers:
+    """The first layers of a tree.
+
+    Attributes:
+        nodes: in these layers.
+        depth: of the last of them.
+        inner: how many of the nodes at ``depth`` have children; 0 if the layers are the whole tree.
+    """
+
+    nodes: int
+    depth: int
+    inner: int
+
+
+@dataclass(frozen=True, slots=True)
 class NamedTree:
     """A well-known tree.
 

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "address": PLAIN,
     "work": PLAIN,
     "pickling": PLAIN,
+    "trace": PLAIN | {"version"},
     "protocol": PLAIN,
     "strategies.base": PLAIN,
     "strategies": PLAIN | {"strategies.base"},
@@ -42,12 +43,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "pool.environment": PLAIN | {"pool.cores"},
     "pool": PLAIN | {"protocol", "core", "pickling", "work", "pool.cores", "pool.environment"},
     "net": PLAIN
-    | {"address", "version", "protocol", "core", "strategies", "strategies.base", "journal"}
+    | {"address", "version", "trace", "protocol", "core", "strategies", "strategies.base", "journal"}
     | {"pool", "pool.cores", "pool.environment"},
+    # The strategy that an embedded cluster was given comes from the process that started it, as a pickle.
+    "net.serve": PLAIN | {"net", "pickling", "pool.environment", "strategies.base"},
     "workloads": PLAIN | {"work"},
-    "sim": PLAIN | {"version", "protocol", "core", "strategies", "strategies.base", "journal", "workloads", "work"},
+    "sim": PLAIN
+    | {"version", "trace", "protocol", "core", "strategies", "strategies.base", "journal", "workloads", "work"},
     "client": PLAIN
-    | {"address", "version", "pickling", "work", "protocol", "net", "strategies", "strategies.base"}
+    | {"address", "version", "pickling", "work", "trace", "protocol", "net", "strategies", "strategies.base"}
     | {"pool.cores", "pool.environment"},
     "web": PLAIN | {"address", "version", "protocol", "net", "client"},
 }

@@ -105,13 +105,38 @@ def test_an_empty_host_is_not_taken_for_all_interfaces() -> None:
         (("--port", "65536"), "65536 is not in the range 0<=x<=65535"),
         (("--port", "http"), "'http' is not a valid integer range"),
         (("--placement", "last"), "'last' is not one of 'spread', 'first'"),
-        (("--strategy", "luck"), "'luck' is not "),
+        (("--strategy", "luck"), "there is no strategy 'luck'; there are: arr, grr, lifeline, pmap, rp, sb, shared"),
+        (("--strategy", "no_such_module:Mine"), "strategy 'no_such_module:Mine' (no_such_module:Mine) cannot be impor"),
     ],
 )
 def test_impossible_values_are_answered_with_the_possible_ones(args: tuple[str, str], said: str) -> None:
     result = lbnet("controller", *args)
     assert result.returncode == 2
     assert said in result.stderr
+
+
+MINE = """
+from lbnet.strategies.sb import SchedulerBased
+
+class Mine(SchedulerBased):
+    name = "mine"
+"""
+
+
+def test_a_strategy_of_ones_own_lies_in_the_folder_of_controller_and_workers(folder: Path) -> None:
+    (folder / "my_strategies.py").write_text(MINE)
+    arguments = ("controller", "--port", 0, "--strategy", "my_strategies:Mine")
+    with start(*arguments, folder=folder) as running:
+        address = address_of(running)
+        with start("worker", "--connect", address, "--slots", 1, folder=folder) as worker:
+            worker.line()
+            assert "strategy my_strategies:Mine" in lbnet("status", "--connect", address).stdout
+
+
+def test_a_worker_has_no_strategy_of_its_own() -> None:
+    result = lbnet("worker", "--strategy", "sb")
+    assert result.returncode == 2
+    assert "No such option" in result.stderr
 
 
 # --- the worker -----------------------------------------------------------------------------------

@@ -183,7 +183,9 @@ def test_an_item_that_is_done_and_waits_again_is_not_cancelled() -> None:
 def test_an_ended_job_keeps_its_books_and_drops_what_is_heavy() -> None:
     job = job_of(3)
     job.functions[b"f"] = b"code"
-    job.tallies[PeerId(2)] = Tally("worker", 2, tasks=1, busy_s=3.0, batches_sent=4, batches_received=5)
+    job.tallies[PeerId(2)] = Tally(
+        "worker", 2, tasks=1, busy_s=3.0, batches_sent=4, batches_received=5, asks=6, refusals=7
+    )
     commit(job, 0, 1)
     job.ledger.cancel_all()
     job.end("cancelled", now=14.0)
@@ -192,7 +194,7 @@ def test_an_ended_job_keeps_its_books_and_drops_what_is_heavy() -> None:
     assert (report.state, report.makespan_s, report.busy_s, report.slots) == ("cancelled", 4.0, 3.0, 4)
     assert (report.submitted, report.done, report.cancelled, report.outstanding) == (3, 1, 2, 0)
     assert report.balanced
-    assert report.workers == (WorkerReport("worker", 2, 1, 3.0, 4, 5),)
+    assert report.workers == (WorkerReport("worker", 2, 1, 3.0, 4, 5, 6, 7),)
 
 
 def test_a_worker_that_has_told_nothing_has_no_share_yet() -> None:

@@ -7,12 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbnet import limits
+from lbnet.core import placement
 from lbnet.core.durations import Durations
 from lbnet.core.job import Job
-from lbnet.core.placement import everything, grant
+from lbnet.core.placement import everything
 from lbnet.types import ROOT, Batch, JobId, JobOptions, Payload, PeerId
 
 SLOTS = 4
+
+
+def grant(jobs: list[Job], durations: Durations, slots: int, slots_all: int) -> list[Batch]:
+    """Under a strategy that sets no limit of its own."""
+    return placement.grant(jobs, durations, slots, slots_all, lambda tasks: tasks)
 
 
 def job_of(
@@ -102,6 +108,40 @@ def test_a_grant_fits_a_message() -> None:
 def test_one_batch_goes_however_big_it_is() -> None:
     job = job_of(*[1] * 10, data=bytes(limits.GRANT_BYTES_SOFT + 1))
     assert tasks_of(grant([job], known(1e-6), SLOTS, SLOTS)) == 1
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 500), min_size=1, max_size=6),
+    mean_s=st.floats(1e-6, 0.1),
+    wanted=st.integers(1, 200),
+)
+def test_a_strategy_may_want_less_and_never_gets_more(sizes: list[int], mean_s: float, wanted: int) -> None:
+    asked: list[int] = []
+
+    def limit(tasks: int) -> int:
+        asked.append(tasks)
+        return min(wanted, tasks)
+
+    free = tasks_of(grant([job_of(*sizes)], known(mean_s), SLOTS, SLOTS))
+    job = job_of(*sizes)
+    batches = placement.grant([job], known(mean_s), SLOTS, SLOTS, limit)
+    assert 1 <= tasks_of(batches) <= min(wanted, free)
+    assert len(asked) == 1
+    assert asked[0] >= free
+    if wanted >= asked[0]:
+        assert tasks_of(batches) == free
+    assert job.backlog_tasks == sum(sizes) - tasks_of(batches)
+
+
+def test_a_strategy_that_wants_one_task_gets_one_whatever_functions_wait() -> None:
+    job = job_of(3, function=b"one")
+    job.submit(Batch(JobId(1), ROOT, 3, 6, 0, ROOT, 0, Payload(3, 3, b"other", b"")))
+    durations = known(1e-6, b"one")
+    durations.observe(b"other", 1_000_000, 1.0)
+    for left in (5, 4, 3, 2):
+        assert tasks_of(placement.grant([job], durations, SLOTS, SLOTS, lambda tasks: 1)) == 1  # noqa: ARG005
+        assert job.backlog_tasks == left
 
 
 def test_everything_goes_at_once_under_the_classical_placement() -> None:

@@ -115,7 +115,7 @@ def test_a_slot_without_tickets_is_free() -> None:
     assert slot.free
     assert slot.ticket(1) is None
     assert list(slot.all_tickets()) == slot.tails() == []
-    assert slot.stock_s(durations()) == slot.tails_s(durations()) == 0
+    assert slot.weigh(durations()) == (0, 0)
     assert not slot_of(ticket_of(0, 1)).free
 
 
@@ -151,7 +151,7 @@ def test_the_stock_is_all_that_is_not_finished() -> None:
     running, ahead = ticket_of(0, 10), ticket_of(10, 12, number=2, function=b"g")
     running.upto = 4
     slot = slot_of(running, ahead)
-    assert slot.stock_s(durations()) == pytest.approx(6 * 1.0 + 2 * 10.0)
+    assert slot.weigh(durations())[0] == pytest.approx(6 * 1.0 + 2 * 10.0)
 
 
 def test_tails_are_what_has_not_started() -> None:
@@ -159,7 +159,7 @@ def test_tails_are_what_has_not_started() -> None:
     running.upto = 4
     slot = slot_of(running, ahead)
     assert slot.tails() == [(running, 5), (ahead, 2)]
-    assert slot.tails_s(durations()) == pytest.approx(5 * 1.0 + 2 * 10.0)
+    assert slot.weigh(durations())[1] == pytest.approx(5 * 1.0 + 2 * 10.0)
 
 
 def test_a_single_task_behind_the_running_one_is_a_tail() -> None:

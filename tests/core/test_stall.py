@@ -48,6 +48,26 @@ def test_movement_in_between_starts_the_quiet_time_again() -> None:
     assert watch.due(still=True, now=0.9 * T + T)
 
 
+def test_a_result_puts_the_question_off() -> None:
+    watch = StallWatch()
+    watch.moves(now=0.0)
+    assert watch.at is None
+    assert not watch.due(still=True, now=0.0)
+    watch.moves(now=0.9 * T)
+    assert watch.at == 1.9 * T
+    assert not watch.due(still=True, now=1.8 * T)
+    assert watch.due(still=True, now=1.9 * T)
+
+
+def test_results_do_not_put_it_off_for_ever_once_they_end() -> None:
+    watch = StallWatch()
+    (first,) = questions(watch, 0.0, 1)
+    assert not watch.due(still=True, now=first)
+    watch.moves(now=first + T)
+    (again,) = questions(watch, first + T, 1)
+    assert abs(again - first - 3 * T) < 1e-9  # a quiet time of 2 T, as the first question brought nothing
+
+
 def test_the_quiet_time_doubles_up_to_a_bound() -> None:
     watch = StallWatch()
     asked = questions(watch, 0.0, 12)

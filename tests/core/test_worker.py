@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import pytest
@@ -13,9 +15,11 @@ from lbnet import limits
 from lbnet.core import events
 from lbnet.core.effects import Connect, Disconnect, Effect, Forget, Reclaim, Run, Send, SetHungry, SetTimer, Teach
 from lbnet.core.worker import Worker
+from lbnet.errors import UsageError
 from lbnet.protocol import messages
 from lbnet.protocol.messages import Message
-from lbnet.strategies.base import TellIdle, TellNonIdle, WorkerView
+from lbnet.strategies import registry
+from lbnet.strategies.base import AskTarget, LookAgain, Strategy, TellIdle, TellNonIdle, WorkerStrategy
 from lbnet.strategies.sb import SchedulerBased
 from lbnet.types import (
     COMBINED,
@@ -37,6 +41,7 @@ from lbnet.types import (
     SlotId,
     Span,
 )
+from tests.core.scripted import ScriptedWorker, load_of, strategy_of
 
 ME, PEER, OTHER = PeerId(5), PeerId(6), PeerId(7)
 JOB = JobId(7)
@@ -46,27 +51,20 @@ OPTIONS = JobOptions()
 DEATH = "killed by SIGSEGV (signal 11)"
 
 
-class Scripted:
-    """A strategy that says what it is told to say, once; and nothing by itself."""
-
-    def __init__(self) -> None:
-        self.next: Any = ()
-
-    def balance(self, view: WorkerView) -> Any:
-        said, self.next = self.next, ()
-        return said() if callable(said) else said
-
-
 class Desk:
     """A worker with a strategy that says nothing by itself, unless it is told another.
 
     Timers stand apart: ``timer`` is when the worker last asked to be woken.
     """
 
-    def __init__(self, slots: int = 1, strategy: Any = None, *, ready: bool = True) -> None:
-        self.core = Worker(ME, "w", slots, Scripted() if strategy is None else strategy)
+    def __init__(
+        self, slots: int = 1, strategy: WorkerStrategy | None = None, *others: Strategy, ready: bool = True
+    ) -> None:
+        load = load_of(strategy_of(worker=strategy or ScriptedWorker()), *others)
+        self.core = Worker(ME, "w", slots, load, random.Random(1).random)
         self.now = 0.0
         self.timer: float | None = None
+        assert self.hears(messages.Balance("sb", False)) == []
         if ready:
             for slot in range(slots):
                 self.event(events.SlotReady(SlotId(slot), 1))
@@ -172,7 +170,7 @@ FED = SetHungry(False)
 HUNGRY = SetHungry(True)
 
 
-def busy(count: int, slots: int = 1, options: JobOptions = OPTIONS, strategy: Any = None) -> Desk:
+def busy(count: int, slots: int = 1, options: JobOptions = OPTIONS, strategy: WorkerStrategy | None = None) -> Desk:
     """Tasks of unknown length: one runs in each slot, the others wait."""
     desk = Desk(slots, strategy)
     has_job(desk, options)
@@ -299,7 +297,7 @@ def test_a_tail_that_had_started_stays_where_it_is() -> None:
 # --- IDLE and NONIDLE
 
 
-def sb() -> Any:
+def sb() -> WorkerStrategy:
     return SchedulerBased().worker()
 
 
@@ -326,18 +324,18 @@ def test_a_worker_says_idle_anew_when_its_work_was_of_no_use() -> None:
 
 
 def test_nonidle_is_said_at_most_once_for_each_completed_unit() -> None:
-    strategy = Scripted()
+    strategy = ScriptedWorker()
     desk = busy(9, strategy=strategy)
     strategy.next = [TellNonIdle(), TellNonIdle()]
-    assert desk.event(events.Tick()) == [told(messages.NonIdle(0.8))]
+    assert desk.event(events.Tick()) == [told(messages.NonIdle(0.8, 8))]
     strategy.next = [TellNonIdle()]
     assert desk.event(events.Tick()) == []
     strategy.next = [TellNonIdle()]
-    assert desk.done(1, values(0, 1)) == [result(values(0, 1)), told(messages.NonIdle(0.8))]
+    assert desk.done(1, values(0, 1)) == [result(values(0, 1)), told(messages.NonIdle(0.8, 8))]
 
 
 def test_a_worker_without_surplus_does_not_offer_any() -> None:
-    strategy = Scripted()
+    strategy = ScriptedWorker()
     desk = busy(1, strategy=strategy)
     strategy.next = [TellNonIdle()]
     assert desk.event(events.Tick()) == []
@@ -357,8 +355,8 @@ class Unprintable(Exception):
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), Unprintable(), RecursionError()])
-def test_a_strategy_that_raises_is_not_followed_in_that_step(error: Exception) -> None:
-    strategy = Scripted()
+def test_a_strategy_that_raises_is_followed_up_to_there(error: Exception) -> None:
+    strategy = ScriptedWorker()
     desk = busy(9, strategy=strategy)
 
     def fails() -> Any:
@@ -366,20 +364,24 @@ def test_a_strategy_that_raises_is_not_followed_in_that_step(error: Exception) -
         raise error
 
     strategy.next = fails
-    assert desk.done(1, values(0, 1)) == [result(values(0, 1))]
+    assert desk.done(1, values(0, 1)) == [result(values(0, 1)), told(messages.NonIdle(0.8, 8))]
     assert desk.core.strategy_error is error
+    # All else goes on, and so does the strategy.
+    assert desk.finished(1, 1) == [run(2, tasks(0, 9).part(1, 2), 1)]
+    strategy.next = [TellIdle()]
+    assert desk.event(events.Tick()) == [idle(0.8)]
 
 
 @pytest.mark.parametrize("decisions", [None, 17, [None, 3, "TellIdle", TellIdle]])
 def test_decisions_that_make_no_sense_are_ignored(decisions: Any) -> None:
-    strategy = Scripted()
+    strategy = ScriptedWorker()
     desk = busy(9, strategy=strategy)
     strategy.next = decisions
     assert desk.event(events.Tick()) == []
 
 
 def test_idle_is_said_once_however_often_the_strategy_says_so() -> None:
-    strategy = Scripted()
+    strategy = ScriptedWorker()
     desk = busy(2, strategy=strategy)
     strategy.next = [TellIdle(), TellIdle()]
     assert desk.event(events.Tick()) == [idle(0.2)]
@@ -390,6 +392,122 @@ def test_idle_is_said_once_however_often_the_strategy_says_so() -> None:
 def test_a_worker_without_work_says_idle_although_its_strategy_never_does() -> None:
     desk = Desk(ready=False)
     assert desk.event(events.SlotReady(SlotId(0), 1)) == [idle(), HUNGRY]
+
+
+@pytest.mark.parametrize("endless", [repeat(TellIdle()), repeat(TellNonIdle()), repeat(AskTarget()), repeat(None)])
+def test_decisions_without_end_are_ended(endless: Any) -> None:
+    strategy = ScriptedWorker()
+    desk = busy(9, strategy=strategy)
+    strategy.next = endless
+    assert len(desk.event(events.Tick())) <= 1
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf, -1.0, 0, 0.0, 1e300, 1e-300, None, "1", []])
+def test_an_absurd_time_to_look_again_does_no_harm(seconds: Any) -> None:
+    strategy = ScriptedWorker()
+    desk = busy(1, strategy=strategy)
+    strategy.next = [LookAgain(seconds)]
+    assert desk.event(events.Tick()) == []
+    if desk.timer is not None:
+        assert limits.LOOK_AGAIN_MIN_S <= desk.timer - desk.now <= limits.LOOK_AGAIN_MAX_S
+
+
+def test_the_earliest_time_to_look_again_counts() -> None:
+    strategy = ScriptedWorker()
+    desk = busy(1, strategy=strategy)
+    strategy.next = [LookAgain(3.0), LookAgain(1.0), LookAgain(2.0)]
+    desk.event(events.Tick())
+    assert desk.timer == 1.0
+
+
+def test_a_timer_is_set_only_when_it_is_needed() -> None:
+    strategy = ScriptedWorker()
+    desk = busy(1, strategy=strategy)
+    assert desk.timer is None
+    strategy.next = [LookAgain(1.0)]
+    desk.event(events.Tick())
+    assert desk.timer == 1.0
+    desk.timer = None
+    strategy.next = [LookAgain(1.0)]
+    desk.now = 0.5
+    desk.hears(messages.Balance("sb", False))
+    assert desk.timer is None  # the one that is set comes before
+    strategy.next = [LookAgain(0.1)]
+    desk.hears(messages.Balance("sb", False))
+    assert desk.timer == 0.6
+    desk.now, desk.timer = 0.6, None
+    desk.event(events.Tick())
+    assert desk.timer is None
+
+
+# --- which strategy is in force
+
+
+def in_force(strategy: str, *, work: bool = False) -> messages.Balance:
+    return messages.Balance(strategy, work)
+
+
+def test_the_controller_says_which_strategy_is_in_force() -> None:
+    other = ScriptedWorker()
+    desk = Desk(1, None, strategy_of(worker=other, name="other"))
+    assert other.calls == 0
+    assert desk.hears(in_force("other", work=True)) == [idle()]  # the controller may have forgotten
+    assert other.calls == 1
+    assert other.saw.work_exists
+    desk.hears(in_force("other"))
+    assert not other.saw.work_exists
+
+
+def test_the_strategy_is_the_controllers_to_choose() -> None:
+    other = ScriptedWorker()
+    desk = Desk(1, None, strategy_of(worker=other, name="other"))
+    desk.links(PEER)
+    (effect,) = desk.hears(in_force("other", work=True), peer=PEER)
+    assert effect == Disconnect(PEER, "the strategy is the controller's to choose")
+    assert other.calls == 0
+
+
+def broken() -> Strategy:
+    """Its worker's half cannot be made."""
+
+    def worker(self: Strategy) -> WorkerStrategy:
+        raise ZeroDivisionError("a bug")
+
+    made: Strategy = type("Broken", (Strategy,), {"name": "broken", "worker": worker})()
+    return made
+
+
+@pytest.mark.parametrize(("strategy", "error"), [("no-such", UsageError), ("broken", ZeroDivisionError)])
+def test_a_worker_without_the_strategy_does_no_more_than_it_must(strategy: str, error: type[Exception]) -> None:
+    desk = Desk(1, sb(), broken())
+    assert desk.hears(in_force(strategy, work=True)) == [idle()]
+    assert isinstance(desk.core.strategy_error, error)
+    has_job(desk)
+    assert desk.hears(work(tasks(0, 9)))[0] == ack()
+    desk.links(PEER)
+    assert desk.hears(match()) == sent(tasks(0, 9).part(5, 9))  # it gives, as before
+    assert desk.event(events.Tick()) == []  # and offers nothing
+    assert desk.hears(in_force("sb")) == [told(messages.NonIdle(0.4, 4))]
+
+
+def test_a_half_that_is_none_decides_nothing() -> None:
+    none: Any = type("Odd", (Strategy,), {"name": "odd", "worker": lambda self: None})()  # noqa: ARG005
+    desk = Desk(1, None, none)
+    assert desk.hears(in_force("odd")) == [idle()]
+    assert isinstance(desk.core.strategy_error, AttributeError)
+
+
+def test_another_strategy_begins_anew() -> None:
+    rp = registry.load("rp").worker()
+    desk = Desk(1, rp, strategy_of(worker=ScriptedWorker(), name="other"))
+    joined = tuple(messages.Introduction(peer, "host", 1) for peer in (ME, PEER))
+    desk.hears(messages.Peers(joined, ()))
+    assert desk.hears(in_force("sb", work=True)) == [Connect(PEER, Address("host", 1))]
+    assert desk.core.view().asking
+    desk.hears(in_force("other"))
+    view = desk.core.view()
+    assert (view.asking, view.peers, view.offered_s) == (False, (), 0.0)
+    assert desk.links(PEER) == []  # nothing is asked any more
 
 
 # --- giving
@@ -457,8 +575,8 @@ def test_a_requester_whose_link_is_lost_says_idle_again() -> None:
 
 def test_a_donor_whose_link_is_lost_before_it_could_give_says_so() -> None:
     desk = with_tails()
-    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3)]
-    assert desk.loses(PEER) == [refused()]
+    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3), HUNGRY]
+    assert desk.loses(PEER) == [refused(), FED]
     assert desk.reclaimed(2, 2) == []
     assert desk.reclaimed(3, 3) == []
 
@@ -505,21 +623,21 @@ def with_tails() -> Desk:
 
 def test_a_donor_takes_back_the_tail_of_its_slots_to_give_it_away() -> None:
     desk = with_tails()
-    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3)]
-    assert desk.reclaimed(2, 2) == sent(tasks(0, 4).part(2, 3))
+    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3), HUNGRY]
+    assert desk.reclaimed(2, 2) == [*sent(tasks(0, 4).part(2, 3)), FED]
     assert desk.reclaimed(3, 3) == []
     assert desk.core.held() == [span(3, 4), span(1, 2), span(2, 3)]
 
 
 def test_a_donor_whose_slots_have_started_all_of_it_has_nothing_to_give() -> None:
     desk = with_tails()
-    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3)]
+    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3), HUNGRY]
     assert desk.reclaimed(2, 3) == []
     assert desk.reclaimed(3, 4) == []
     # A slot that has just begun a long task lets go of the others soon: it is asked once more.
     assert desk.waits() == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3)]
     assert desk.reclaimed(2, 3) == []
-    assert desk.reclaimed(3, 4) == [refused(to=PEER)]
+    assert desk.reclaimed(3, 4) == [refused(to=PEER), FED]
 
 
 def test_a_tail_that_a_long_task_has_let_go_is_given_away_after_all() -> None:
@@ -528,7 +646,7 @@ def test_a_tail_that_a_long_task_has_let_go_is_given_away_after_all() -> None:
     desk.reclaimed(2, 3)
     desk.reclaimed(3, 4)
     desk.waits()
-    assert desk.reclaimed(2, 2) == sent(tasks(0, 4).part(2, 3))
+    assert desk.reclaimed(2, 2) == [*sent(tasks(0, 4).part(2, 3)), FED]
 
 
 def test_what_waits_behind_an_ever_longer_task_is_offered_although_its_like_were_tiny() -> None:
@@ -603,12 +721,12 @@ def test_tasks_are_told_of_hunger_while_nothing_waits_here() -> None:
 
 
 def test_hunger_is_over_with_the_offer_that_it_called_for() -> None:
-    strategy = Scripted()
+    strategy = ScriptedWorker()
     desk = busy(1, strategy=strategy)
     assert desk.hears(messages.Hungry(1)) == [HUNGRY]
     strategy.next = [TellNonIdle()]
     said = desk.event(events.SlotSpawned(SlotId(0), 1, tasks(0, 2, RUN)))
-    assert said == [told(messages.NonIdle(0.2)), FED]
+    assert said == [told(messages.NonIdle(0.2, 2)), FED]
     desk.links(PEER)
     desk.hears(match())
     assert desk.hears(match()) == [Send(PEER, work(tasks(0, 2, RUN).part(0, 1), transfer=2, donor=ME))]
@@ -828,7 +946,7 @@ def test_a_reclaim_that_is_on_its_way_does_not_save_the_rest_of_a_job_that_has_e
     desk = in_one_ticket()
     desk.links(PEER)
     desk.core._queue.drop_job(JOB)
-    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 6), Reclaim(SlotId(0), 3, 13)]
+    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 6), Reclaim(SlotId(0), 3, 13), HUNGRY]
     said = desk.hears(messages.JobEnded(JOB))
     assert said == [Reclaim(SlotId(0), 2, 1), Reclaim(SlotId(0), 3, 11), Forget(JOB)]
 
@@ -915,6 +1033,7 @@ def test_a_peer_that_says_nonsense_is_disconnected_and_not_believed(message: Mes
 
 small = st.integers(0, 4)
 peers = st.integers(0, 8).map(PeerId)
+some = st.lists(peers, max_size=3).map(tuple)
 jobs = st.sampled_from([JOB, JobId(1)])
 runs = st.sampled_from([ROOT, RUN, RunId(6 << 44)])
 digests = st.sampled_from([FN, REDUCE, b"", SPAWNED])
@@ -936,7 +1055,13 @@ anything = st.one_of(
     st.builds(messages.JobEnded, jobs),
     st.builds(messages.AskInventory, small),
     st.builds(messages.Submit, batches),
-    st.builds(messages.NonIdle, reals),
+    st.builds(messages.NonIdle, reals, small),
+    st.builds(messages.Balance, st.sampled_from(["?", *registry.BUILT_IN]), st.booleans()),
+    st.builds(messages.Peers, st.lists(st.builds(messages.Introduction, peers, st.just("h"), small)).map(tuple), some),
+    st.builds(messages.IdleNews, some, some),
+    st.builds(messages.AskWork, reals, st.booleans()),
+    st.builds(messages.Target, peers, st.just("host"), small),
+    st.builds(messages.Offer, reals),
 )
 
 
@@ -981,27 +1106,40 @@ class Slots:
             st.tuples(st.just("leaves"), st.integers(1, 8).map(PeerId), st.none()),
             st.tuples(st.just("unreachable"), peers, st.none()),
             st.tuples(st.just("finishes"), peers, st.none()),
+            st.tuples(st.just("waits"), peers, st.none()),
         ),
         max_size=40,
     ),
     slots=st.integers(1, 3),
+    strategy=st.sampled_from(registry.BUILT_IN),
 )
-def test_whatever_peers_say_nothing_is_raised(happenings: list[Any], slots: int) -> None:
-    desk = Desk(slots, sb())
+def test_whatever_peers_say_nothing_is_raised(happenings: list[Any], slots: int, strategy: str) -> None:
+    desk = Desk(slots, registry.load(strategy).worker())
+    desk.hears(messages.Balance("sb", True))
     pool = Slots(desk)
     has_job(desk)
     pool.follow(desk.hears(work(tasks(0, 20))))
     for what, peer, message in happenings:
         if what == "says":
-            pool.follow(desk.hears(message, peer=peer))
+            if isinstance(message, messages.AskWork | messages.Offer):
+                # No link lets the controller say that, nor anybody else before it is open.
+                said_by = PeerId(max(peer, 1))
+                pool.follow(desk.links(said_by))
+                pool.follow(desk.hears(message, peer=said_by))
+            else:
+                pool.follow(desk.hears(message, peer=peer))
         elif what == "links":
             pool.follow(desk.links(peer))
         elif what == "leaves":
             pool.follow(desk.loses(peer))
         elif what == "unreachable":
             pool.follow(desk.event(events.Unreachable(peer, "refused")))
+        elif what == "waits" and desk.timer is not None:
+            pool.follow(desk.waits())
+            assert desk.timer is None or desk.timer > desk.now
         else:
             pool.finish()
     while pool.tickets:
         pool.finish()
     assert desk.core._queue.tasks == 0
+    assert not isinstance(desk.core.strategy_error, TypeError | AttributeError | IndexError | ZeroDivisionError)

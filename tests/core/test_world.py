@@ -4,18 +4,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lbnet.core.controller import Controller
+from lbnet.core.exchange import Exchange
 from lbnet.core.job import Job
 from lbnet.core.ledger import Ledger, _Status
 from lbnet.core.slots import Ticket
 from lbnet.core.stall import StallWatch
 from lbnet.core.worker import Worker
-from lbnet.types import Batch, RunId
+from lbnet.strategies import registry
+from lbnet.types import Batch, PeerId, RunId
 from tests.core import world
 from tests.core.world import Outcome, Plan, World
 
@@ -61,11 +64,30 @@ ROUGH = {
     "cancelled": Plan(
         items=4, units=16, slots=2, worker_crashes=1, slot_crashes=2, link_cuts=3, refused=0.2, cancels=True
     ),
-    "a senseless strategy": Plan(items=4, units=10, nonsense=True),
+    "a senseless strategy": Plan(items=4, units=10, strategy="nonsense"),
     "a senseless strategy, spread": Plan(
-        placement="spread", items=6, units=10, nonsense=True, worker_crashes=2, slot_crashes=2, link_cuts=3, refused=0.2
+        placement="spread", items=6, units=10, strategy="nonsense", worker_crashes=2, slot_crashes=2, link_cuts=3, refused=0.2
     ),
 }
+
+
+STRATEGIES = [name for name in registry.BUILT_IN if name != "sb"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("plan", CALM.values(), ids=CALM.keys())
+def test_with_every_strategy_nothing_is_done_twice_when_nothing_breaks(plan: Plan, strategy: str) -> None:
+    for seed in range(5):
+        outcome = World(replace(plan, strategy=strategy), seed).run()
+        assert outcome.state == "done"
+        assert (outcome.duplicates, outcome.orphans, outcome.requeued) == (0, 0, 0), seed
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("plan", ROUGH.values(), ids=ROUGH.keys())
+def test_with_every_strategy_every_unit_is_counted_once(plan: Plan, strategy: str) -> None:
+    for seed in range(5):
+        assert World(replace(plan, strategy=strategy), seed).run().state in {"done", "cancelled"}
 
 
 @pytest.mark.parametrize("plan", CALM.values(), ids=CALM.keys())
@@ -168,7 +190,13 @@ def no_inventory_at_all(patch: pytest.MonkeyPatch) -> None:
 
 
 def lost_links_lose_work(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Worker, "_take_back", nothing)
+    unlinked = Exchange.unlinked
+
+    def forgetful(exchange: Exchange, peer: PeerId) -> list[Batch]:
+        unlinked(exchange, peer)
+        return []
+
+    patch.setattr(Exchange, "unlinked", forgetful)
 
 
 def children_keyed_by_their_parent_alone(patch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from lbnet.core import effects, events
 from lbnet.core.controller import Controller
@@ -23,8 +24,21 @@ from lbnet.core.job import Job
 from lbnet.core.ledger import Committed
 from lbnet.core.worker import Worker
 from lbnet.protocol import messages
-from lbnet.strategies.base import AskToSplit, Pair, Strategy, TellIdle, TellNonIdle
-from lbnet.strategies.sb import SchedulerBased
+from lbnet.strategies import registry
+from lbnet.strategies.base import (
+    Ask,
+    AskTarget,
+    AskToSplit,
+    ControllerStrategy,
+    LookAgain,
+    Offer,
+    Pair,
+    Strategy,
+    TellBusy,
+    TellIdle,
+    TellNonIdle,
+    WorkerStrategy,
+)
 from lbnet.types import (
     COMBINED,
     CONTROLLER,
@@ -70,7 +84,7 @@ class Plan:
     failures: int = 0
     refused: float = 0.0
     cancels: bool = False
-    nonsense: bool = False
+    strategy: str = "sb"
 
 
 class WorldError(AssertionError):
@@ -155,7 +169,7 @@ class ModelWorker:
     tick_at: float | None = None
 
 
-class Nonsense:
+class Nonsense(Strategy):
     """A strategy that says anything, or raises. It shall make nothing wrong."""
 
     name = "nonsense"
@@ -163,18 +177,52 @@ class Nonsense:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
 
-    def controller(self) -> Nonsense:
-        return self
+    polls = True
+    knows_peers = True
+    shares_idle = True
 
-    def worker(self) -> Nonsense:
-        return self
+    def controller(self) -> ControllerStrategy:
+        return _NonsenseController(self._rng)
 
-    def balance(self, view: object) -> Iterator[Pair | AskToSplit | TellIdle | TellNonIdle]:
-        for _ in range(self._rng.randrange(3)):
-            peers = [PeerId(self._rng.choice([-1, 0, 1, 2, 3, 4, 5, 99])) for _ in range(2)]
-            yield self._rng.choice([Pair(*peers), AskToSplit(peers[0]), TellIdle(), TellNonIdle()])
-            if self._rng.random() < 0.2:
-                raise RuntimeError("a bug in a strategy")
+    def worker(self) -> WorkerStrategy:
+        return _NonsenseWorker(self._rng)
+
+
+def _anything(rng: random.Random) -> Iterator[Any]:
+    """Decisions of either half, good ones by chance, and things that are none."""
+    for _ in range(rng.randrange(4)):
+        one, other = (PeerId(rng.choice([-1, 0, 1, 2, 3, 4, 5, 99])) for _ in range(2))
+        seconds = rng.choice([-1.0, 0.0, 1e-9, 0.001, 1e300, float("nan"), float("inf")])
+        yield rng.choice(
+            [
+                *(Pair(one, other), AskToSplit(one), TellIdle(), TellNonIdle(), TellBusy(), AskTarget()),
+                *(Ask(one), Ask(one, wait=True), Offer(one), LookAgain(seconds), None, "Ask", Ask("x"), Pair(None, [])),
+            ]
+        )
+        if rng.random() < 0.2:
+            raise RuntimeError("a bug in a strategy")
+
+
+class _NonsenseController(ControllerStrategy):
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def balance(self, view: object) -> Iterator[Any]:  # noqa: ARG002
+        return _anything(self._rng)
+
+    def target(self, view: object, asker: PeerId) -> Any:  # noqa: ARG002
+        return self._rng.choice([-1, 0, 1, 2, 3, 4, 99, asker, None, "x", 1.5])
+
+    def grant(self, tasks: int) -> Any:
+        return self._rng.choice([-1, 0, 1, tasks, 10**9, None, "x", 0.5])
+
+
+class _NonsenseWorker(WorkerStrategy):
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def balance(self, view: object) -> Iterator[Any]:  # noqa: ARG002
+        return _anything(self._rng)
 
 
 class WatchedController(Controller):
@@ -205,10 +253,8 @@ class World:
         self.rng = random.Random(f"{seed}")
         self.now = 0.0
         self.steps = 0
-        self._strategy: Strategy = Nonsense(random.Random(f"{seed} nonsense")) if plan.nonsense else SchedulerBased()
-        self.controller = WatchedController(
-            self._strategy.controller(), strategy_name=self._strategy.name, placement=plan.placement
-        )
+        self._load = registry.loader({Nonsense.name: Nonsense(random.Random(f"{seed} nonsense"))})
+        self.controller = WatchedController(self._load, strategy=plan.strategy, placement=plan.placement)
         self.controller.committed = deque()
         self.workers: dict[PeerId, ModelWorker] = {}
         self._channels: dict[tuple[PeerId, PeerId], deque[Event]] = {}
@@ -286,7 +332,8 @@ class World:
     def _join(self) -> None:
         peer = self._new_peer()
         slots = [ModelSlot() for _ in range(self.plan.slots)]
-        core = Worker(peer, f"worker-{peer}", self.plan.slots, self._strategy.worker())
+        draw = random.Random(f"{self.seed} {peer}").random
+        core = Worker(peer, f"worker-{peer}", self.plan.slots, self._load, draw)
         self.workers[peer] = ModelWorker(core, slots)
         self._to_controller(
             events.Joined(peer, "worker", f"worker-{peer}", "host", 1, self.plan.slots, Address("host", int(peer)))

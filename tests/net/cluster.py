@@ -69,8 +69,7 @@ async def controller(
     no_workers_timeout_s: float = 60.0,
 ) -> AsyncIterator[ControllerServer]:
     """A controller that listens."""
-    half = registry.load("sb").controller()
-    core = Controller(half, strategy_name="sb", placement=placement, no_workers_timeout_s=no_workers_timeout_s)
+    core = Controller(registry.load, strategy="sb", placement=placement, no_workers_timeout_s=no_workers_timeout_s)
     server = ControllerServer(core)
     try:
         await server.start(host, port, listening)
@@ -82,7 +81,7 @@ async def controller(
 @contextlib.asynccontextmanager
 async def node(address: Address, name: str = "", slots: int = 1) -> AsyncIterator[WorkerNode]:
     """A worker with real slots, in this event loop."""
-    worker = WorkerNode(slots=slots, name=name, strategy=registry.load("sb"))
+    worker = WorkerNode(slots=slots, name=name, load=registry.load)
     try:
         await worker.start(address)
         yield worker

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import Any
 import psutil
 import pytest
 
-from lbnet.protocol.messages import Answer, Ask, Goodbye
+from lbnet.pickling import dump_function
+from lbnet.protocol.messages import Answer, Ask, Balance, Goodbye
+from lbnet.strategies.sb import SchedulerBased
 from lbnet.types import Address, JobId
 from tests.net import tasks
 from tests.net.cluster import RawPeer, job_of, listener, until, values_of, whole_job
@@ -114,8 +117,12 @@ async def a_worker(start: Start, address: Address, *how: str) -> Role:
 
 def serve(start: Start, role: str, fd: int = 0, port: int = 0, **fields: Any) -> Role:
     """A process of an embedded cluster."""
-    config = {"role": role, "strategy": "sb", "fd": fd, "placement": "spread", "no_workers_timeout_s": 30.0}
-    config |= {"host": "127.0.0.1", "port": port, "slots": 1, "name": "embedded"} | fields
+    config: dict[str, Any] = {"role": role, "given": ""}
+    if role == "controller":
+        config |= {"strategy": "sb", "fd": fd, "placement": "spread", "no_workers_timeout_s": 30.0}
+    else:
+        config |= {"host": "127.0.0.1", "port": port, "slots": 1, "name": "embedded"}
+    config |= fields
     return start("-m", "lbnet.net.serve", json.dumps(config), descriptors=(fd,) if fd else ())
 
 
@@ -222,8 +229,31 @@ async def test_a_worker_without_a_controller_says_so(start: Start) -> None:
     )
 
 
+async def test_a_controller_takes_a_strategy_by_its_module_and_class(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = Address("127.0.0.1", listening.getsockname()[1])
+        serve(start, "controller", fd=listening.fileno(), strategy="lbnet.strategies.pmap:ParallelMap")
+    worker = await RawPeer.join(address, "worker")
+    assert await worker.hear(Balance) == Balance("lbnet.strategies.pmap:ParallelMap", False)
+
+
+async def test_a_strategy_that_was_given_needs_no_name_that_others_know(start: Start) -> None:
+    class Given(SchedulerBased):
+        name = "given"
+
+    _, data = dump_function(Given)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = Address("127.0.0.1", listening.getsockname()[1])
+        given = b64encode(data).decode()
+        serve(start, "controller", fd=listening.fileno(), strategy="given", given=given)
+    worker = await RawPeer.join(address, "worker")
+    assert await worker.hear(Balance) == Balance("given", False)
+
+
 async def test_an_unknown_strategy_is_said_in_a_sentence(start: Start) -> None:
-    code, said = await serve(start, "worker", strategy="no-such").ends(deadline_s=20.0)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        boss = serve(start, "controller", fd=listening.fileno(), strategy="no-such")
+    code, said = await boss.ends(deadline_s=20.0)
     assert code == 1
     assert said.startswith("lbnet: there is no strategy 'no-such'; there are: ")
     assert said.count("\n") == 1

@@ -121,7 +121,7 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def scene(me: PeerId = ME) -> AsyncIterator[Scene]:
-    worker = WorkerNode(slots=1, name="", strategy=registry.load("sb"))
+    worker = WorkerNode(slots=1, name="", load=registry.load)
     async with listener() as (address, accept):
         starting = asyncio.create_task(worker.start(address))
         boss = await accept()
@@ -152,7 +152,7 @@ async def test_it_says_who_it_is_and_where_others_reach_it() -> None:
 
 @pytest.mark.usefixtures("silent_pool")
 async def test_what_happened_in_its_slots_before_it_joined_is_not_forgotten() -> None:
-    worker = WorkerNode(slots=1, name="early", strategy=registry.load("sb"))
+    worker = WorkerNode(slots=1, name="early", load=registry.load)
     async with listener() as (address, accept):
         starting = asyncio.create_task(worker.start(address))
         boss = await accept()
@@ -168,14 +168,14 @@ async def test_what_happened_in_its_slots_before_it_joined_is_not_forgotten() ->
 async def test_without_a_controller_nothing_is_started_for_long() -> None:
     async with listener() as (address, _):
         pass
-    worker = WorkerNode(slots=2, name="", strategy=registry.load("sb"))
+    worker = WorkerNode(slots=2, name="", load=registry.load)
     with pytest.raises(ConnectError, match="is an lbnet controller running there"):
         await worker.start(address)
 
 
 @pytest.mark.usefixtures("silent_pool")
 async def test_a_refusal_is_told_as_it_is() -> None:
-    worker = WorkerNode(slots=1, name="", strategy=registry.load("sb"))
+    worker = WorkerNode(slots=1, name="", load=registry.load)
     async with listener() as (address, accept):
         starting = asyncio.create_task(worker.start(address))
         await (await accept()).say(Refused("not today"))
@@ -448,7 +448,7 @@ async def test_work_whose_acknowledgement_is_lost_with_either_link_is_not_lost()
             assert await at.holding() == (ITEMS, ITEMS)
             # Now it must be its own again, to run or to give: not set aside for an ACK that will not come.
             assert at.node._worker is not None
-            assert at.node._worker._sent == {}
+            assert at.node._worker._exchange._sent == {}
             await at.boss.say(Match(OTHER, address.host, address.port))
             other = await accept()
             await other.say(Welcome(MAGIC, PROTOCOL_VERSION, OTHER, ""))

@@ -123,7 +123,7 @@ def test_a_codec_of_another_vocabulary_works_alike(message: Any) -> None:
 def test_the_bytes_are_one_array_of_the_kind_and_the_fields() -> None:
     batch = Batch(7, RunId(0), 2, 5, 0, RunId(0), 0, Payload(0, 8, b"f", b"data"))  # type: ignore[arg-type]
     assert msgpack.unpackb(encode(Submit(batch))) == [5, [7, 0, 2, 5, 0, 0, 0, [0, 8, b"f", b"data"]]]
-    assert encode(NonIdle(0.5)) == b"\x92\x11\xcb" + b"\x3f\xe0" + bytes(6)
+    assert encode(NonIdle(0.5, 3)) == b"\x93\x11\xcb" + b"\x3f\xe0" + bytes(6) + b"\x03"
 
 
 def test_integers_are_taken_for_real_numbers_and_never_the_reverse() -> None:
@@ -206,11 +206,11 @@ def test_a_wrong_number_of_fields(cls: type[Any]) -> None:
         (Ack, True, "an integer is needed, not bool"),
         (Ack, None, "an integer is needed, not NoneType"),
         (Ack, "1", "an integer is needed, not str"),
-        (NonIdle, True, "a number is needed, not bool"),
-        (NonIdle, [], "a number is needed, not list"),
-        (NonIdle, math.nan, "a finite number is needed, not nan"),
-        (NonIdle, math.inf, "a finite number is needed, not inf"),
-        (NonIdle, -math.inf, "a finite number is needed, not -inf"),
+        (Idle, True, "a number is needed, not bool"),
+        (Idle, [], "a number is needed, not list"),
+        (Idle, math.nan, "a finite number is needed, not nan"),
+        (Idle, math.inf, "a finite number is needed, not inf"),
+        (Idle, -math.inf, "a finite number is needed, not -inf"),
         (Goodbye, b"text", "a text is needed, not bytes"),
         (Goodbye, 0, "a text is needed, not int"),
     ],

@@ -17,6 +17,7 @@ NAMES_IN_ORDER = [
     "Values", "Partial", "Failed", "Settled", "JobDone", "JobEnded", "Ask", "Answer",
     "NonIdle", "Idle", "Match", "Hungry", "SendWork", "Ack", "Relay", "NoWork", "Result",
     "AskInventory", "Inventory", "Goodbye", "JobRefused",
+    "Balance", "Peers", "IdleNews", "AskWork", "AskThrough", "AskTarget", "Target", "Offer", "Asked",
 ]  # fmt: skip
 
 GREETING = frozenset({Hello, Welcome, Refused})
@@ -55,6 +56,25 @@ def test_everybody_may_leave_on_purpose() -> None:
 def test_only_workers_settle_tasks_and_only_clients_submit() -> None:
     for cls, role in ((messages.Result, "worker"), (messages.Submit, "client"), (messages.CloseJob, "client")):
         assert [name for name, said in SAID_BY.items() if cls in said] == [role]
+
+
+@pytest.mark.parametrize("cls", [messages.Balance, messages.Peers, messages.IdleNews, messages.Target])
+def test_what_all_workers_rely_on_comes_from_the_controller_alone(cls: type[Message]) -> None:
+    assert [name for name, said in SAID_BY.items() if cls in said] == ["controller-to-worker"]
+
+
+@pytest.mark.parametrize("cls", [messages.AskWork, messages.Offer])
+def test_workers_ask_and_offer_between_themselves(cls: type[Message]) -> None:
+    assert [name for name, said in SAID_BY.items() if cls in said] == ["peer"]
+
+
+@pytest.mark.parametrize("cls", [messages.AskThrough, messages.AskTarget, messages.Asked])
+def test_what_the_controller_helps_with_is_said_by_workers(cls: type[Message]) -> None:
+    assert [name for name, said in SAID_BY.items() if cls in said] == ["worker"]
+
+
+def test_who_asks_for_work_can_be_refused() -> None:
+    assert messages.NoWork in SAID_BY["peer"] & SAID_BY["controller-to-worker"] & SAID_BY["worker"]
 
 
 def test_who_sends_work_can_be_told_that_it_came() -> None:

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbnet import limits
-from lbnet.strategies.base import AskToSplit, ControllerDecision, Pair, TellIdle, TellNonIdle, WorkerView
+from lbnet.strategies.base import AskToSplit, ControllerDecision, Pair, TellIdle, TellNonIdle
 from lbnet.strategies.sb import SchedulerBased
 from lbnet.types import PeerId
-
-
-@dataclass
-class View:
-    """What the controller's half may know."""
-
-    workers: list[PeerId]
-    idle: dict[PeerId, float] = field(default_factory=dict)
-    offers: dict[PeerId, float] = field(default_factory=dict)
-    asked_to_split: frozenset[PeerId] = frozenset()
+from tests.strategies.views import Board, view_of
 
 
 def balance(
     workers: int, idle: dict[int, float], offers: dict[int, float], asked: tuple[int, ...] = ()
 ) -> list[ControllerDecision]:
-    view = View(
-        [PeerId(number) for number in range(1, workers + 1)],
-        {PeerId(peer): seconds for peer, seconds in idle.items()},
-        {PeerId(peer): seconds for peer, seconds in offers.items()},
-        frozenset(map(PeerId, asked)),
-    )
-    return list(SchedulerBased().controller().balance(view))
+    return Board(workers, idle, offers, asked).follow(SchedulerBased().controller())
 
 
 def pair(donor: int, requester: int) -> Pair:
@@ -75,8 +58,11 @@ def test_several_pairs_are_made_at_once_and_half_of_an_offer_stands_after_each()
 
 def test_what_is_left_of_an_offer_must_be_worth_a_transfer() -> None:
     low = limits.SURPLUS_MIN_S
-    assert balance(4, idle={2: 0.0, 3: 0.0, 4: 0.0}, offers={1: 2 * low}) == [pair(1, 2), pair(1, 3)]
-    assert balance(4, idle={2: 0.0, 3: 0.0}, offers={1: low}) == [pair(1, 2), split(4)]
+    assert balance(4, idle={2: 0.0, 3: 0.0, 4: 0.0}, offers={1: 2 * low}) == [
+        *(pair(1, 2), pair(1, 3)),
+        *(split(1), split(2), split(3)),
+    ]
+    assert balance(4, idle={2: 0.0, 3: 0.0}, offers={1: low}) == [pair(1, 2), split(1), split(2), split(4)]
 
 
 def test_nobody_gives_to_itself() -> None:
@@ -97,9 +83,14 @@ def test_nobody_is_asked_to_split_for_workers_that_still_have_something() -> Non
     assert balance(3, idle={2: 0.01}, offers={}) == []
 
 
+def test_only_so_many_are_asked_to_split_in_one_step() -> None:
+    assert balance(1_000, idle={2: 0.0}, offers={}) == [split(worker) for worker in (1, 3, 4, 5, 6, 7, 8, 9)]
+    assert balance(1_000, idle={2: 0.0}, offers={}, asked=(1, 3))[0] == split(4)
+
+
 def test_nobody_is_asked_to_split_twice_or_while_its_offer_stands() -> None:
     assert balance(5, idle={3: 0.0, 2: 0.04}, offers={2: 0.05}, asked=(4,)) == [pair(2, 3)]
-    assert balance(5, idle={3: 0.0, 1: 0.0}, offers={2: 1e-4}, asked=(4,)) == [pair(2, 3), split(5)]
+    assert balance(5, idle={3: 0.0, 1: 0.0}, offers={2: 1e-4}, asked=(4,)) == [pair(2, 3), split(2), split(3), split(5)]
 
 
 def test_a_stale_offer_of_the_only_idle_worker_does_not_hide_the_others() -> None:
@@ -111,7 +102,7 @@ def test_nobody_is_asked_to_split_when_all_are_idle() -> None:
 
 
 seconds = st.sampled_from([0.0, 1e-4, 0.01, 0.02, 0.05, 1.0, 1.5, 30.0])
-peers = st.integers(1, 8)
+peers = st.integers(1, 14)
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)
@@ -123,7 +114,7 @@ peers = st.integers(1, 8)
 def test_whatever_the_view_its_decisions_make_sense(
     idle: dict[int, float], offers: dict[int, float], asked: frozenset[int]
 ) -> None:
-    decisions = balance(8, idle, offers, tuple(asked))
+    decisions = balance(14, idle, offers, tuple(asked))
     pairs = [(decision.donor, decision.requester) for decision in decisions if isinstance(decision, Pair)]
     asked_now = [decision.worker for decision in decisions if isinstance(decision, AskToSplit)]
     assert len({requester for _, requester in pairs}) == len(pairs)
@@ -135,9 +126,12 @@ def test_whatever_the_view_its_decisions_make_sense(
         assert left_s[donor] >= 2 * idle[requester]
         left_s[donor] /= 2
     waiting = {worker for worker in idle if idle[worker] <= 0} - {requester for _, requester in pairs}
-    quiet = asked | {worker for worker in idle if idle[worker] <= 0} | offers.keys()
-    assert asked_now == ([worker for worker in range(1, 9) if worker not in quiet] if waiting else [])
-    assert decisions == balance(8, idle, offers, tuple(asked))
+    empty = {worker for worker in idle if idle[worker] <= 0}
+    still_offer = {donor for donor, seconds_left in left_s.items() if seconds_left >= limits.SURPLUS_MIN_S}
+    quiet = asked | waiting | still_offer
+    assert waiting <= empty
+    assert asked_now == ([worker for worker in range(1, 15) if worker not in quiet][:8] if waiting else [])
+    assert decisions == balance(14, idle, offers, tuple(asked))
     # Nobody with nothing to do waits beside an offer of another one.
     left = [donor for donor in offers if left_s[donor] >= limits.SURPLUS_MIN_S]
     assert all(donor == worker for donor in left for worker in waiting)
@@ -152,8 +146,7 @@ def decide(**changes: object) -> list[str]:
         "slots": 2, "free_slots": 0, "stock_s": 10.0, "surplus_s": 0.0, "told_idle_s": None, "offered_s": 0.0,
         "unit_completed": True,
     }  # fmt: skip
-    view = WorkerView(**{**plain, **changes})  # type: ignore[arg-type]
-    said = SchedulerBased().worker().balance(view)
+    said = SchedulerBased().worker().balance(view_of(**{**plain, **changes}))
     return ["idle" if decision == TellIdle() else "nonidle" for decision in said if _known(decision)]
 
 

@@ -23,6 +23,7 @@ from lbnet.workloads.uts import (
     TreeSearch,
     combine,
     count_sequential,
+    first_layers,
     root,
 )
 from lbnet.workloads.uts_frontier import SPLIT_STATES_MAX
@@ -294,6 +295,60 @@ def test_one_node_is_not_split() -> None:
     assert unit.split(1) is None
     assert finish(unit) == NAMED_TREES["default"].expected
     assert unit.split(0.5) is None
+
+
+def test_a_visit_is_as_long_as_it_is_told() -> None:
+    unit = root(NAMED_TREES["T3"].parameters)
+    assert not unit.done
+    for nodes in (1, 5_000, 20_000):
+        before = unit.result().nodes
+        visited = unit.visit(nodes)
+        assert visited == unit.result().nodes - before
+        assert nodes <= visited < nodes + 300
+    before = unit.result().nodes
+    assert unit.visit(math.inf) == 4_112_897 - before
+    assert unit.done
+    assert unit.result() == NAMED_TREES["T3"].expected
+    assert unit.visit(1) == 0
+
+
+def test_a_visit_of_nothing_visits_some() -> None:
+    unit = root(TreeParameters())
+    assert unit.visit(0) > 0
+
+
+@pytest.mark.parametrize("tree", [TreeParameters(), TreeParameters("bin", b0=300, q=0.2, m=4, r=3)])
+def test_a_copy_goes_its_own_way(tree: TreeParameters) -> None:
+    unit = root(tree)
+    unit.visit(1 if tree.tree == "bin" else 500)
+    same, other = unit.copy(), unit.copy()
+    assert same.result() == unit.result()
+    expected = count_sequential(tree)
+    assert finish(other) == expected
+    part = unit.split(0.5)
+    assert part is not None
+    assert combine(finish(unit), finish(part)) == expected
+    assert finish(same) == expected
+
+
+@settings(deadline=None, max_examples=50)
+@given(tree=trees, nodes_min=st.integers(1, 3_000))
+def test_the_first_layers_are_those_of_the_definition(tree: TreeParameters, nodes_min: int) -> None:
+    assume(tree.tree != "bin" and naive_count(tree, nodes_max=5_000) is not None)
+    layer, depth, nodes = [hashlib.sha1(b"\0" * 16 + tree.r.to_bytes(4, "big", signed=True)).digest()], 0, 1
+    while True:
+        inner = sum(naive_number_of_children(tree, depth, state) > 0 for state in layer)
+        if nodes >= nodes_min or not inner:
+            break
+        layer = [
+            hashlib.sha1(state + i.to_bytes(4, "big")).digest()
+            for state in layer
+            for i in range(naive_number_of_children(tree, depth, state))
+        ]
+        depth += 1
+        nodes += len(layer)
+    top = first_layers(tree, nodes_min)
+    assert (top.nodes, top.depth, top.inner) == (nodes, depth, inner)
 
 
 def test_outside_of_a_task_the_unit_runs_alone() -> None:

@@ -1,0 +1,41 @@
+"""``shared``: every worker has a copy of the idle list, and donors pick from it themselves.
+
+The controller sends changes of the list to all workers, in small deltas, as often as its time allows. A donor offers
+work to a random one of those that its copy shows idle. The copy may be stale: a worker that is not idle any more says
+NO_WORK to the offer, and nothing else comes of it.
+
+Messages per transfer: IDLE and NONIDLE at the controller, and the delta that each of them makes to every worker (many
+share one message, IDLE_NEWS); then OFFER, ASK_WORK, SEND_WORK and ACK between the workers.
+
+Source: the scheduler-based scheme with its idle list replicated: the variant that the first description of the scheme
+leaves open, with the question how copies are kept in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lbnet import limits
+from lbnet.strategies.base import Offer, Strategy, TellBusy, TellIdle, WorkerDecision, WorkerStrategy, WorkerView
+
+
+class SharedIdleList(Strategy):
+    """Donors find idle workers by themselves."""
+
+    name = "shared"
+    knows_peers = True
+    shares_idle = True
+
+    def worker(self) -> WorkerStrategy:
+        """Says when it becomes idle and ceases to be, and offers its surplus."""
+        return _Worker()
+
+
+class _Worker(WorkerStrategy):
+    def balance(self, view: WorkerView) -> Iterator[WorkerDecision]:
+        if view.idle_is_news:
+            yield TellIdle()
+        elif view.listed and not view.wants_work:
+            yield TellBusy()
+        if view.surplus_s >= limits.SURPLUS_MIN_S and view.idle_peers and not view.offering and view.free_slots == 0:
+            yield Offer(view.idle_peers[int(view.draw() * len(view.idle_peers))])
