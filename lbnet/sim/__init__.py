@@ -1,0 +1,1 @@
+"""Driver 2: the same controller and workers in virtual time, on a modelled network, with modelled slots."""
