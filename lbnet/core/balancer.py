@@ -207,7 +207,8 @@ class Balancer:
     def asks_through(self, requester: PeerId, donor: PeerId) -> None:
         """A requester cannot reach a donor: ask it in its name."""
         if donor in self._addresses and donor != requester:
-            self._match(donor, requester)
+            # It stays on the idle list: a refusal answers its question, and not its IDLE.
+            self._send_match(donor, requester)
         else:
             self._send(requester, messages.NoWork(donor, requester))
 
@@ -269,8 +270,11 @@ class Balancer:
         if offer is not None:
             self._set_offer(donor, offer.after_match())
         self._note(donor)
-        if self._idle.pop(requester, None) is not None:
-            self._note(requester)
+        del self._idle[requester]
+        self._note(requester)
+        self._send_match(donor, requester)
+
+    def _send_match(self, donor: PeerId, requester: PeerId) -> None:
         self._matched[requester] = donor
         address = self._addresses[requester]
         self._send(donor, messages.Match(requester, address.host, address.port))

@@ -137,6 +137,10 @@ def test_seed_1287_a_tail_came_back_after_the_end_of_its_job() -> None:
     World(ROUGH["everything, small tasks"], 1287).run()
 
 
+def test_seed_3059_whoever_asked_in_vain_through_the_controller_got_no_new_work_any_more() -> None:
+    World(replace(ROUGH["everything"], strategy="arr"), 3059).run()
+
+
 # --- determinism
 
 
