@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench clean
+.PHONY: help setup demo test lint types sim bench fidelity scaling clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,15 @@ $(VENV)/.bench: $(STAMP)
 
 bench: $(VENV)/.bench ## measure efficiency: strategies x workers x workloads, CSV and plot
 	@$(BIN)/python -m bench.experiments.efficiency
+
+sim: setup ## compare all strategies in the simulator, 16 to 1,024 workers
+	@$(BIN)/lbnet simulate --strategy sb,rp,arr,grr,shared,lifeline,pmap --workers 16,64,256,1024 --workload uts:T1 --seed 7
+
+fidelity: $(VENV)/.bench ## compare the simulator with a real cluster of this machine
+	@$(BIN)/python -m bench.experiments.fidelity
+
+scaling: $(VENV)/.bench ## work that holds efficiency at 0.8, up to 4,096 simulated workers; takes an hour
+	@$(BIN)/python -m bench.experiments.isoefficiency
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -68,9 +68,7 @@ class Batch:
         """The tasks ``[lo, hi)`` of this batch, over the same payload."""
         assert self.lo <= lo < hi <= self.hi, (self.lo, lo, hi, self.hi)
         # Not dataclasses.replace(), which takes three times as long: this is done for everything that moves.
-        return Batch(
-            self.job, self.origin, lo, hi, self.root, self.parent_origin, self.parent_index, self.payload
-        )
+        return Batch(self.job, self.origin, lo, hi, self.root, self.parent_origin, self.parent_index, self.payload)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,8 +84,9 @@ p 2   makespan T_p 0.695 s
 
 
 @pytest.mark.timeout(600)
-def test_the_readme_does_what_it_says(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("page", ["README.md", "docs/strategies.md"])
+def test_the_page_does_what_it_says(page: str, tmp_path: Path) -> None:
+    text = (ROOT / page).read_text()
     assert check(text, tmp_path) == text.count("\n```") // 2
 
 

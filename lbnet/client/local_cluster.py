@@ -65,11 +65,7 @@ class LocalCluster:
         if placement not in PLACEMENTS:
             raise UsageError(f"placement must be one of {', '.join(PLACEMENTS)}; it is {placement!r}")
         name, given = _chosen(strategy)
-        traced = None if trace is None else Path(trace).absolute()
-        if traced is not None:
-            from lbnet.trace.writer import check_new
-
-            check_new(traced)
+        traced = None if trace is None else _new_trace(trace)
         each = slots or max(1, cores_available() // workers)
         self.workers = workers
         self.slots = each
@@ -167,6 +163,18 @@ def _chosen(strategy: object) -> tuple[str, str]:
     made = registry.checked(strategy)
     _, data = pickling.dump_function(lambda: made)
     return made.name, b64encode(data).decode()
+
+
+def _new_trace(trace: str | os.PathLike[str]) -> Path:
+    """Where the controller is to record, wherever it runs; a path that will not do is refused here and now."""
+    from lbnet.trace.writer import check_new
+
+    try:
+        path = Path(trace).absolute()
+    except TypeError:
+        raise UsageError(f"trace is the path of a new file; it is {trace!r}") from None
+    check_new(path)
+    return path
 
 
 def _standard_error() -> int:

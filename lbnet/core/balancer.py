@@ -7,18 +7,22 @@ hints, and nothing here decides what is done or lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 
 from lbnet.core.decisions import decisions_of
 from lbnet.core.news import News
 from lbnet.core.offers import StandingOffer
 from lbnet.protocol import messages
-from lbnet.strategies.base import AskToSplit, ControllerDecision, Pair, Strategy
+from lbnet.strategies.base import AskToSplit, ControllerDecision, ControllerStrategy, Pair, Strategy
 from lbnet.types import Address, PeerId
 
 Load = Callable[[str], Strategy]
 """A strategy by its name; raises where there is none."""
+
+
+_STALE_MAX = 64
+"""Offers that were said anew and still stand in the heap, beside as many as there are."""
 
 
 class Balancer:
@@ -49,11 +53,10 @@ class Balancer:
         self._changed = False
         self._work = False
         self._workers: tuple[PeerId, ...] | None = ()
-        self.name = strategy
-        self._strategy = self._get(strategy)
-        self._half = self._strategy.controller()
         self.error: Exception | None = None
         """What the strategy raised last, for people; such a step goes on without its decisions."""
+        self._half = ControllerStrategy()
+        self._put_in_force(strategy)
 
     # --- what the strategy may see ----------------------------------------------------------------
 
@@ -109,32 +112,40 @@ class Balancer:
 
     def _get(self, name: str) -> Strategy:
         if name not in self._loaded:
-            self._loaded[name] = self._load(name)
+            strategy = self._load(name)
+            strategy.controller()  # one that cannot even be made is none
+            self._loaded[name] = strategy
         return self._loaded[name]
 
-    def use(self, name: str) -> None:
-        """Put another strategy in force. All that it knows, it has yet to hear."""
-        if name == self.name:
-            return
+    def _put_in_force(self, name: str) -> None:
         self.name = name
         self._strategy = self._get(name)
-        self._half = self._strategy.controller()
-        self._offers.clear()
-        self._by_size.clear()
-        self._asked.clear()
-        self._peers_news = News()
-        self._idle_news = News()
-        self._peers_news.touch()
-        for peer in self._addresses:
-            self._note(peer)
-            self._tell_strategy(peer)
+        try:
+            self._half = self._strategy.controller()
+        except Exception as error:  # noqa: BLE001 - a strategy may be anybody's code
+            self._failed(error)
+            self._half = ControllerStrategy()
 
-    def work_exists(self, work: bool) -> None:
-        """Unfinished tasks came to exist, or none is left: workers that ask by themselves must hear of it."""
-        if work == self._work:
-            return
+    def govern(self, name: str, *, work: bool) -> None:
+        """This strategy is in force from now on, and unfinished tasks exist, or none is left.
+
+        Workers hear of another strategy, which has yet to learn all that it will know. Of work they hear where they ask
+        for it by themselves.
+        """
+        changed = work != self._work and self._strategy.polls
         self._work = work
-        if self._strategy.polls:
+        if name != self.name:
+            changed = True
+            self._put_in_force(name)
+            self._offers.clear()
+            self._by_size.clear()
+            self._asked.clear()
+            self._peers_news = News()
+            self._idle_news = News()
+            self._peers_news.touch()
+            for peer in self._addresses:
+                self._note(peer)
+        if changed:
             for peer in self._addresses:
                 self._tell_strategy(peer)
 
@@ -180,6 +191,7 @@ class Balancer:
         """IDLE came."""
         self._matched.pop(peer, None)
         self._idle[peer] = stock_s
+        self._idle_news.again(peer)
         if stock_s <= 0:
             self._set_offer(peer, None)
             self._asked.discard(peer)
@@ -292,6 +304,9 @@ class Balancer:
         else:
             self._offers[peer] = offer
             heappush(self._by_size, (-offer.seconds, peer))
+            if len(self._by_size) > 2 * len(self._offers) + _STALE_MAX:
+                self._by_size = [(-standing.seconds, donor) for donor, standing in self._offers.items()]
+                heapify(self._by_size)
 
     def _note(self, peer: PeerId) -> None:
         """Something has changed of a worker: the strategy must look, and the idle list may be other than was told."""

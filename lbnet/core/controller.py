@@ -235,18 +235,15 @@ class Controller:
         """The strategy of the job that was opened last, of those that have tasks, is the one in force."""
         governing = self._governing
         if governing is None or governing.ledger.empty or job.number > governing.number:
-            self._governing = job
-            self._balancer.use(job.options.strategy)
-        self._balancer.work_exists(work=True)
+            self._governing = governing = job
+        self._balancer.govern(governing.options.strategy, work=True)
 
     def _govern_anew(self) -> None:
         """A job has ended: the strategy of another one may be in force again."""
         working = [job for job in self._jobs.values() if not job.ledger.empty]
         self._governing = max(working, key=lambda job: job.number, default=None)
-        if self._governing is None:
-            self._balancer.work_exists(work=False)
-        else:
-            self._balancer.use(self._governing.options.strategy)
+        name = self._balancer.name if self._governing is None else self._governing.options.strategy
+        self._balancer.govern(name, work=self._governing is not None)
 
     def _watch(self, look_at: float | None) -> None:
         """What must happen although nobody says anything."""
@@ -510,7 +507,8 @@ class Controller:
         if job.client in self._clients:
             self._send(job.client, messages.JobDone(job.id))
         for peer, worker in self._workers.items():
-            if worker.told.knows(job.id):
+            # Who got all of its work from other workers was told by them.
+            if worker.told.knows(job.id) or peer in job.tallies:
                 worker.told.forget(job.id)
                 self._send(peer, messages.JobEnded(job.id))
 

@@ -60,10 +60,6 @@ class _Gift:
     wait: bool = False
     held_until: float | None = None
 
-    def patience_s(self) -> float:
-        """How long the requester may be kept waiting for something that is about to come free."""
-        return limits.POLL_PATIENCE_S if self.polled else limits.CLAIM_DOUBT_S
-
 
 @dataclass(slots=True)
 class _Question:
@@ -162,11 +158,10 @@ class Exchange:
             self._do(effects.Send(CONTROLLER, messages.AskTarget(self._view.stock_s)))
 
     def offer(self, requester: PeerId) -> None:
-        """Offer work to another worker, if no offer is out. It counts as idle no more, whatever it answers."""
+        """Offer work to another worker, if no offer is out."""
         if self._offered is None and self._is_other(requester):
             self._offered, self._offer_said = requester, False
             self._update()
-            self._is_not_idle(requester)
             self._reach(requester)
 
     # --- messages -----------------------------------------------------------------------------------
@@ -200,12 +195,14 @@ class Exchange:
         if peer == self._offered:
             self._offered = None
             self._update()
+            self._is_not_idle(peer)
         stock_s = checks.plausible_s(message.stock_s)
         self._gifts[peer] = _Gift(now, stock_s, polled=True, wait=message.wait)
 
-    def is_offered(self, peer: PeerId) -> None:
-        """OFFER: a donor believes that we are idle."""
-        if self._view.wants_work and not self._view.asking:
+    def is_offered(self, peer: PeerId, surplus_s: float) -> None:
+        """OFFER: a donor believes that we are idle. It would give half, to one that has less than that."""
+        enough = checks.plausible_s(surplus_s) >= _RICHER_FACTOR * self._own_stock_s()
+        if self._view.wants_work and enough and not self._view.asking:
             self._addresses.setdefault(peer, Address("", 0))  # its link is open
             self.ask(peer, wait=False)
         if peer not in self._asks:
@@ -229,6 +226,7 @@ class Exchange:
             if message.requester == self._offered:
                 self._offered = None
                 self._update()
+            self._is_not_idle(message.requester)
             return True
         return self._answered(message.donor, refused=True)
 
@@ -258,8 +256,7 @@ class Exchange:
         if question is not None and not question.said:
             question.said = True
             self.asks += 1
-            stock_s = 0.0 if self._view.free_slots else self._view.stock_s
-            self._do(effects.Send(peer, messages.AskWork(stock_s, question.wait)))
+            self._do(effects.Send(peer, messages.AskWork(self._own_stock_s(), question.wait)))
         if peer == self._offered and not self._offer_said:
             self._offer_said = True
             self._do(effects.Send(peer, messages.Offer(self._view.surplus_s)))
@@ -276,6 +273,7 @@ class Exchange:
         if peer == self._offered:
             # It cannot be asked whether it still wants any.
             self._offered = None
+            self._is_not_idle(peer)
             self._gifts.setdefault(peer, _Gift(0.0))
             self._update()
 
@@ -304,9 +302,9 @@ class Exchange:
     def give(self, now: float) -> None:
         """Serve the requesters whose links are ready."""
         if self._waiting and self._stock.queued_tasks() and self._stock.surplus_s() >= limits.SURPLUS_MIN_S:
-            requester = next(iter(self._waiting))
-            del self._waiting[requester]
-            self._gifts.setdefault(requester, _Gift(now, polled=True, wait=True))
+            for requester in self._waiting:
+                self._gifts.setdefault(requester, _Gift(now, polled=True, wait=True))
+            self._waiting.clear()
         for requester, gift in list(self._gifts.items()):
             gift.held_until = None
             if not self._stock.queued_tasks():
@@ -369,6 +367,9 @@ class Exchange:
     def _is_other(self, peer: object) -> bool:
         return type(peer) is int and peer in self._addresses and peer != self._view.me
 
+    def _own_stock_s(self) -> float:
+        return 0.0 if self._view.free_slots else self._view.stock_s
+
     def _is_not_idle(self, peer: PeerId) -> None:
         if self._idle_peers.pop(peer, self) is None:
             self._view.idle_peers = tuple(self._idle_peers)
@@ -377,6 +378,8 @@ class Exchange:
         """Open a direct link, unless there is one."""
         if peer in self._links:
             self._say(peer)
+        elif peer not in self._addresses:
+            self._unreachable.add(peer)  # it has left, and nobody knows where it listened
         elif peer not in self._reaching:
             self._reaching.add(peer)
             self._do(effects.Connect(peer, self._addresses[peer]))
@@ -388,7 +391,7 @@ class Exchange:
             return False
         if question.wait:
             self._view.waiting_on -= {donor}
-        elif refused:
+        if refused:
             self._view.refusals += 1
             self.refusals += 1
         self._update()

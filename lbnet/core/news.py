@@ -24,6 +24,7 @@ class News:
     """A list of workers that all readers shall know. It is told at intervals that grow with the number of readers."""
 
     _dirty: bool = False
+    _again: set[PeerId] = field(default_factory=set)
     _told: dict[PeerId, None] = field(default_factory=dict)
     _readers: dict[PeerId, None] = field(default_factory=dict)
     _issued_at: float = -math.inf
@@ -31,6 +32,11 @@ class News:
     def touch(self) -> None:
         """The list has changed, or may have, or there is a new reader."""
         self._dirty = True
+
+    def again(self, peer: PeerId) -> None:
+        """This one has come, or come back: to a reader that has struck it off since, that is news in any case."""
+        self._dirty = True
+        self._again.add(peer)
 
     def due_at(self, readers: int) -> float | None:
         """When the next issue may leave, None while there is nothing to tell."""
@@ -46,7 +52,8 @@ class News:
         if due_at is None or now < due_at:
             return
         self._dirty, self._issued_at = False, now
-        came = tuple(peer for peer in current if peer not in self._told)
+        came = tuple(peer for peer in current if peer not in self._told or peer in self._again)
+        self._again.clear()
         went = tuple(peer for peer in self._told if peer not in current)
         everything = tuple(current)
         for reader in readers:

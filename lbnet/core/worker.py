@@ -195,6 +195,8 @@ class Worker:
         """Carry out a decision, if it makes sense."""
         view = self._view
         if isinstance(decision, TellIdle):
+            if decision.again is True:
+                view.told_idle_s = None
             self._say_idle()
         elif isinstance(decision, TellNonIdle):
             if view.unit_completed and view.surplus_s > 0:
@@ -421,8 +423,8 @@ class Worker:
     def _on_target(self, peer: PeerId, message: messages.Target) -> None:  # noqa: ARG002
         self._exchange.is_targeted(message)
 
-    def _on_offer(self, peer: PeerId, message: messages.Offer) -> None:  # noqa: ARG002
-        self._exchange.is_offered(peer)
+    def _on_offer(self, peer: PeerId, message: messages.Offer) -> None:
+        self._exchange.is_offered(peer, message.surplus_s)
 
     def _on_no_work(self, peer: PeerId, message: messages.NoWork) -> None:  # noqa: ARG002
         if not self._exchange.is_refused(message):

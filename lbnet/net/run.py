@@ -105,7 +105,7 @@ def run_worker(
         ConnectError: there is no controller at that address, or it refused us.
         ConnectionLostError: the controller is gone.
     """
-    load = registry.loader({} if given is None else {given.name: given}, base=registry.find)
+    load = registry.loader({} if given is None else {given.name: given}, imports=True)
 
     async def main() -> None:
         node = WorkerNode(slots=slots or cores_available(), name=name, load=load)

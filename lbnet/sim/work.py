@@ -46,7 +46,7 @@ class Unit(ABC):
         return ()
 
     def result(self) -> int:
-        """What it counts for: summed over all tasks that ever ran, it tells whether something was lost or done twice."""
+        """What it counts for: summed over all tasks that ran, it tells whether something was lost or done twice."""
         return 1
 
     @abstractmethod
@@ -85,6 +85,4 @@ class Workload(ABC):
 
     def options(self, strategy: str, placement: str) -> JobOptions:
         """The options of its job."""
-        return JobOptions(
-            name=self.name, placement=placement, strategy=strategy, reduce=b"sum" if self.reduce else b""
-        )
+        return JobOptions(name=self.name, placement=placement, strategy=strategy, reduce=b"sum" if self.reduce else b"")

@@ -85,7 +85,9 @@ class ControllerStrategy:
 
 @dataclass(frozen=True, slots=True)
 class TellIdle:
-    """Say IDLE to the controller."""
+    """Say IDLE to the controller. With ``again``, although it was said: somebody may have struck this worker off."""
+
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 
 from lbnet.errors import UsageError
@@ -40,8 +40,12 @@ def names() -> list[str]:
     return sorted({*_BUILT_IN, *(entry.name for entry in metadata.entry_points(group=GROUP))})
 
 
-def load(name: str) -> Strategy:
+def load(name: str, also: Iterable[str] = ()) -> Strategy:
     """A strategy by its name.
+
+    Args:
+        name: of the strategy.
+        also: further names that the asker knows, for the sentence that says what there is.
 
     Raises:
         UsageError: there is none of that name, or its package cannot be imported.
@@ -50,7 +54,7 @@ def load(name: str) -> Strategy:
         return _BUILT_IN[name]()
     for entry in metadata.entry_points(group=GROUP, name=name):
         return _made(entry.load, name, entry.value)
-    raise UsageError(f"there is no strategy {name!r}; there are: {', '.join(names())}, and your own as module:Class")
+    raise UsageError(f"there is no strategy {name!r}; there are: {', '.join(sorted({*names(), *also}))}")
 
 
 def find(text: str) -> Strategy:
@@ -61,7 +65,10 @@ def find(text: str) -> Strategy:
     """
     module, colon, name = text.partition(":")
     if not colon:
-        return load(text)
+        try:
+            return load(text)
+        except UsageError as error:
+            raise UsageError(f"{error}; or your own as module:Class") from error
     return _made(lambda: getattr(importlib.import_module(module), name), text, text)
 
 
@@ -84,14 +91,20 @@ def checked(strategy: object) -> Strategy:
     return strategy
 
 
-def loader(given: Mapping[str, Strategy], base: Callable[[str], Strategy] = load) -> Callable[[str], Strategy]:
+def loader(given: Mapping[str, Strategy], *, imports: bool = False) -> Callable[[str], Strategy]:
     """What :func:`load` does, for a process that was given some strategies beside those that it can find.
 
     Args:
         given: they come first.
-        base: finds all others.
+        imports: whether ``module:Class`` is imported, too: only where nobody unknown says the name.
     """
-    return lambda name: given[name] if name in given else base(name)
+
+    def find_or_load(name: str) -> Strategy:
+        if name in given:
+            return given[name]
+        return find(name) if imports else load(name, also=given)
+
+    return find_or_load
 
 
 def _made(get: Callable[[], object], name: str, value: str) -> Strategy:

@@ -31,6 +31,7 @@ from lbnet.strategies.base import (
     WorkerStrategy,
     WorkerView,
 )
+from lbnet.types import PeerId
 
 _NEWS_FACTOR = 2.0
 """A standing offer is said again when the surplus has grown by this factor."""
@@ -58,6 +59,7 @@ class SchedulerBased(Strategy):
 
 class _Controller(ControllerStrategy):
     def balance(self, view: ControllerView) -> Iterator[ControllerDecision]:
+        served: set[PeerId] = set()
         if view.offers:
             for requester, stock_s in sorted(
                 view.idle.items(), key=lambda item: item[1]
@@ -66,9 +68,11 @@ class _Controller(ControllerStrategy):
                 if donor is None:
                     continue  # the only offer is its own
                 if view.offers[donor] >= _RICHER_FACTOR * stock_s:
+                    served.add(requester)
                     yield Pair(donor, requester)
         if any(stock_s <= 0 for stock_s in view.idle.values()):
-            for worker in list(islice(view.quiet, _ASKED_AT_ONCE)):
+            quiet = (worker for worker in view.quiet if worker not in served)
+            for worker in list(islice(quiet, _ASKED_AT_ONCE)):
                 yield AskToSplit(worker)
 
 

@@ -16,7 +16,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lbnet import limits
-from lbnet.strategies.base import Offer, Strategy, TellBusy, TellIdle, WorkerDecision, WorkerStrategy, WorkerView
+from lbnet.strategies.base import (
+    LookAgain,
+    Offer,
+    Strategy,
+    TellBusy,
+    TellIdle,
+    WorkerDecision,
+    WorkerStrategy,
+    WorkerView,
+)
 
 
 class SharedIdleList(Strategy):
@@ -31,11 +40,32 @@ class SharedIdleList(Strategy):
         return _Worker()
 
 
+_AGAIN_S = 0.02
+"""An idle worker that was offered work, and then got none, says so again after this."""
+
+
 class _Worker(WorkerStrategy):
+    def __init__(self) -> None:
+        self._refusals = 0
+        self._again_at = 0.0
+
     def balance(self, view: WorkerView) -> Iterator[WorkerDecision]:
         if view.idle_is_news:
             yield TellIdle()
         elif view.listed and not view.wants_work:
             yield TellBusy()
+        elif view.free_slots > 0:
+            yield from self._repeat(view)
         if view.surplus_s >= limits.SURPLUS_MIN_S and view.idle_peers and not view.offering and view.free_slots == 0:
             yield Offer(view.idle_peers[int(view.draw() * len(view.idle_peers))])
+
+    def _repeat(self, view: WorkerView) -> Iterator[WorkerDecision]:
+        """Donors strike off their copies whom they have offered work in vain; this worker is still idle."""
+        if view.refusals > self._refusals and self._again_at <= 0:
+            self._again_at = view.now + _AGAIN_S
+        self._refusals = view.refusals
+        if self._again_at > view.now:
+            yield LookAgain(self._again_at - view.now)
+        elif self._again_at > 0:
+            self._again_at = 0.0
+            yield TellIdle(again=True)

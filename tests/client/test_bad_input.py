@@ -227,12 +227,16 @@ def test_what_makes_no_sense_is_refused_where_it_is_said(
         use(client)
 
 
-def test_a_strategy_that_the_cluster_does_not_run_is_refused_and_the_client_goes_on(client: Client) -> None:
-    view = client.with_options(strategy="telepathy")
-    with pytest.raises(UsageError, match="telepathy"):
+@pytest.mark.parametrize("strategy", ["telepathy", "lbnet.strategies.rp:RandomPolling", "os:getpid"])
+def test_a_strategy_that_there_is_not_is_refused_with_those_that_there_are_and_the_client_goes_on(
+    client: Client, strategy: str
+) -> None:
+    view = client.with_options(strategy=strategy)
+    known = f"no strategy '{strategy}'; there are: arr, grr, lifeline, pmap, rp, sb, shared"
+    with pytest.raises(UsageError, match=known):
         next(view.map(abs, range(100_000)))
     for _ in range(2):
-        with pytest.raises(UsageError, match="telepathy"):
+        with pytest.raises(UsageError, match=known):
             view.submit(abs, 1).result(10)
     assert client.with_options(strategy="sb").submit(abs, -1).result(10) == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import operator
 import os
 import signal
 import subprocess
@@ -16,9 +17,25 @@ from typing import Any
 import psutil
 import pytest
 
-from lbnet import Client, LocalCluster
+from lbnet import Client, LocalCluster, spawn
 from lbnet.errors import ConnectError, UsageError
+from lbnet.strategies import registry
+from lbnet.strategies.base import Strategy
+from lbnet.strategies.sb import SchedulerBased
 from tests.client.scripted import until
+
+
+class Mine(SchedulerBased):
+    """A strategy of one's own, that another process can import as this one did."""
+
+    name = "mine"
+
+
+class NeedsMore(Mine):
+    """It cannot be made without arguments."""
+
+    def __init__(self, more: int) -> None:
+        self.more = more
 
 
 def facts_of_this_process() -> tuple[set[int], set[str], int]:
@@ -110,7 +127,16 @@ def test_a_cluster_uses_all_cores_if_nobody_says_how_many() -> None:
         ({"workers": True}, "whole numbers"),
         ({"slots": 2.0}, "whole numbers"),
         ({"placement": "everywhere"}, "placement must be one of spread, first"),
-        ({"strategy": "telepathy"}, "there is no strategy 'telepathy'"),
+        (
+            {"strategy": "telepathy"},
+            "there is no strategy 'telepathy'; there are: arr, grr, lifeline, pmap, rp, sb, sh",
+        ),
+        ({"strategy": "no_such_module:Mine"}, "cannot be imported: ModuleNotFoundError"),
+        ({"strategy": "os:getpid"}, "a strategy is an object or a subclass of lbnet.Strategy"),
+        ({"strategy": Strategy}, "has no name"),
+        ({"strategy": NeedsMore}, "cannot be made without arguments: TypeError"),
+        ({"strategy": object()}, "a strategy is an object or a subclass of lbnet.Strategy"),
+        ({"strategy": None}, "a strategy is an object or a subclass of lbnet.Strategy, not None"),
     ],
 )
 def test_impossible_clusters_are_refused_before_anything_starts(arguments: dict[str, Any], text: str) -> None:
@@ -134,6 +160,131 @@ def test_a_client_of_a_cluster_whose_controller_died_is_told_so() -> None:
         until(lambda: cluster._processes[0].poll() is not None, "the controller dies")
         with pytest.raises(ConnectError, match="the controller of the local cluster ended with code -9"):
             cluster.client()
+
+
+# --- strategies
+
+
+@pytest.mark.parametrize("strategy", registry.BUILT_IN)
+def test_a_job_chooses_its_strategy(client: Client, strategy: str) -> None:
+    view = client.with_options(strategy=strategy)
+    results = view.map(abs, range(-3_000, 3_000))
+    assert list(results) == [abs(x) for x in range(-3_000, 3_000)]
+    report = view.report(results)
+    assert (report.strategy, report.state, report.done) == (strategy, "done", 6_000)
+    assert report.balanced
+    assert client.status().strategy == "sb"
+
+
+@pytest.mark.parametrize("strategy", registry.BUILT_IN)
+def test_tasks_that_make_tasks_are_all_done_under_every_strategy(client: Client, strategy: str) -> None:
+    results = client.with_options(strategy=strategy).map(branch, [8], reduce=operator.add)
+    assert sum(results) == 2**9 - 1
+
+
+def branch(depth: int) -> int:
+    """Counts itself, and spawns two that are one level lower."""
+    for _ in range(2 if depth else 0):
+        spawn(branch, depth - 1)
+    return 1
+
+
+def test_jobs_with_different_strategies_run_at_once(client: Client) -> None:
+    results = [
+        client.with_options(strategy=strategy).map(abs, range(-number, 2_000))
+        for number, strategy in enumerate(registry.BUILT_IN)
+    ]
+    for number, found in enumerate(results):
+        assert list(found) == [abs(x) for x in range(-number, 2_000)]
+
+
+def check(cluster: LocalCluster, name: str) -> None:
+    """Its strategy is the one of this name, and work gets done."""
+    with cluster, cluster.client() as client:
+        client.wait_for_workers(2)
+        results = client.map(abs, range(-500, 500))
+        assert list(results) == [abs(x) for x in range(-500, 500)]
+        assert client.report(results).strategy == name
+        assert client.status().strategy == name
+        rp = client.with_options(strategy="rp").map(abs, [-1])
+        assert list(rp) == [1]
+        # And back, over a name that only this cluster knows.
+        assert list(client.with_options(strategy=name).map(abs, [-2])) == [2]
+
+
+@pytest.mark.parametrize("given", [Mine, Mine()], ids=["class", "object"])
+def test_a_strategy_of_ones_own(given: Any) -> None:
+    check(LocalCluster(workers=2, slots=1, strategy=given), "mine")
+
+
+def test_a_strategy_of_ones_own_by_module_and_class() -> None:
+    text = "lbnet.strategies.rp:RandomPolling"
+    check(LocalCluster(workers=2, slots=1, strategy=text), text)
+
+
+OF_THE_SCRIPT = """
+from lbnet.strategies.base import Strategy, TellIdle, WorkerStrategy
+
+class Idle(WorkerStrategy):
+    def balance(self, view):
+        (trace / f"asked-{view.me}").touch()
+        if view.idle_is_news:
+            yield TellIdle()
+
+class OfTheScript(Strategy):
+    name = "of-the-script"
+
+    def worker(self):
+        return Idle()
+
+if __name__ == "__main__":
+    with lbnet.LocalCluster(workers=2, slots=1, strategy=OfTheScript) as cluster, cluster.client() as client:
+        client.wait_for_workers(2)
+        assert sum(client.map(abs, range(-100, 100))) == 10_000
+        while len(list(trace.glob("asked-*"))) < 2:  # each of the workers runs it, once its slot is ready
+            time.sleep(0.01)
+        print(client.status().strategy)
+"""
+
+
+def test_a_strategy_of_the_script_itself_reaches_all_processes(tmp_path: Path) -> None:
+    script = run(tmp_path, OF_THE_SCRIPT)
+    output, errors = script.communicate(timeout=30)
+    assert (script.returncode, output, errors) == (0, "of-the-script\n", "")
+
+
+FAULTY = """
+from lbnet.strategies.base import Strategy, ControllerStrategy, WorkerStrategy
+
+class Bug(ControllerStrategy, WorkerStrategy):
+    def balance(self, view):
+        raise RuntimeError("a bug of mine")
+
+class Faulty(Strategy):
+    name = "faulty"
+
+    def controller(self):
+        return Bug()
+
+    def worker(self):
+        return Bug()
+
+with lbnet.LocalCluster(workers=2, slots=1, strategy=Faulty) as cluster, cluster.client() as client:
+    print(sum(client.map(abs, range(-100, 100))))
+"""
+
+
+def test_a_strategy_that_raises_makes_nothing_wrong_and_is_heard_of(tmp_path: Path) -> None:
+    script = run(tmp_path, FAULTY)
+    output, errors = script.communicate(timeout=30)
+    assert (script.returncode, output) == (0, "10000\n")
+    assert errors.count("lbnet.controller: the strategy raised, and its decisions of that step are ignored") == 1
+    heard = errors.count("lbnet.worker: the strategy raised, and its decisions of that step are ignored")
+    assert 1 <= heard <= 2  # one of the workers may have come too late for it
+    assert errors.count("RuntimeError: a bug of mine") == 1 + heard
+
+
+# --- what it leaves
 
 
 def test_what_tasks_print_does_not_mix_with_the_output(tmp_path: Path) -> None:

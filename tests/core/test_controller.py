@@ -600,7 +600,7 @@ def test_a_child_may_be_done_before_its_parent_is_known_to_be() -> None:
     desk = silent()
     client, donor, requester = running(desk, 1, workers=2)
     assert desk.says(requester, result(child(0, 2))) == []
-    assert desk.says(donor, result(PARENT)) == [Send(client, value(0, open_=True)), *the_end(client, donor)]
+    assert desk.says(donor, result(PARENT)) == [Send(client, value(0, open_=True)), *the_end(client, donor, requester)]
 
 
 def test_all_idle_with_a_transfer_in_flight_is_not_done() -> None:
@@ -609,7 +609,7 @@ def test_all_idle_with_a_transfer_in_flight_is_not_done() -> None:
     assert desk.says(donor, result(PARENT)) == [Send(client, value(0, open_=True))]
     assert desk.says(donor, messages.Idle(0.0)) == []
     assert desk.says(requester, messages.Idle(0.0)) == []
-    assert desk.says(requester, result(child(0, 2))) == the_end(client, donor)
+    assert desk.says(requester, result(child(0, 2))) == the_end(client, donor, requester)
 
 
 def test_the_second_result_of_a_task_is_dropped() -> None:
@@ -629,7 +629,7 @@ def test_the_children_of_a_run_that_lost_are_orphans() -> None:
     assert desk.says(other, result(group(member(0, 2, lost), kind=SILENT))) == []
     assert desk.says(one, result(PARENT)) == [Send(client, value(0, open_=True))]
     assert desk.says(other, result(group(member(0, 1, run=lost, children=(tasks(0, 2, lost),))))) == []
-    assert desk.says(one, result(child(0, 2))) == the_end(client, one)
+    assert desk.says(one, result(child(0, 2))) == the_end(client, one, other)
     job = desk.core.job(JOB)
     assert job is not None
     assert (job.ledger.duplicates, job.ledger.orphans) == (1, 2)
@@ -672,7 +672,7 @@ def test_a_combined_value_counts_for_all_of_its_tasks_or_for_none() -> None:
     both = group(member(0, 1, RUN), member(1, 2, RUN), kind=COMBINED)
     again = Send(one, work(2, CHILDREN[0].part(1, 2)))
     assert desk.says(other, result(both)) == [again]
-    assert desk.says(one, result(group(member(1, 2, RUN), kind=COMBINED))) == [partial, *the_end(client, one)]
+    assert desk.says(one, result(group(member(1, 2, RUN), kind=COMBINED))) == [partial, *the_end(client, one, other)]
 
 
 # --- recovery

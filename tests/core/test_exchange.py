@@ -254,7 +254,7 @@ def test_a_link_that_breaks_ends_the_wait_on_it_and_no_other() -> None:
     at.asks(OTHER, wait=True)
     at.it.unlinked(PEER)
     assert at.view.waiting_on == {OTHER}
-    assert at.view.refusals == 0
+    assert at.view.refusals == 1
 
 
 # --- targets
@@ -291,18 +291,32 @@ def test_a_target_that_nobody_asked_for_is_ignored() -> None:
 # --- offers
 
 
-def test_an_offer_is_made_to_one_at_a_time_and_takes_it_off_the_copy() -> None:
+def test_an_offer_is_made_to_one_at_a_time() -> None:
     at = Scene().links(PEER, OTHER)
     at.it.idle_changed(messages.IdleNews((PEER, ME, OTHER), ()))
     assert [*at.view.idle_peers] == [PEER, OTHER]
     at.view.surplus_s = 3.0
     at.it.offer(PEER)
     assert at.does() == said(PEER, messages.Offer(3.0))
-    assert [*at.view.idle_peers] == [OTHER]
     assert at.view.offering
     at.it.offer(OTHER)
     assert at.does() == []
-    assert [*at.view.idle_peers] == [OTHER]
+
+
+@pytest.mark.parametrize("how", ["refused", "unreachable", "its link breaks"])
+def test_whom_it_has_offered_work_in_vain_it_takes_off_its_copy(how: str) -> None:
+    at = Scene().links(PEER)
+    at.it.idle_changed(messages.IdleNews((PEER, OTHER), ()))
+    requester = OTHER if how == "unreachable" else PEER
+    at.it.offer(requester)
+    if how == "refused":
+        at.it.is_refused(messages.NoWork(ME, requester))
+    elif how == "unreachable":
+        at.it.not_reached(requester)
+    else:
+        at.it.unlinked(requester)
+    assert not at.view.offering
+    assert [*at.view.idle_peers] == [PEER if requester == OTHER else OTHER]
 
 
 def test_an_offer_is_answered_by_a_question_or_a_no() -> None:
@@ -344,8 +358,18 @@ def test_an_offer_to_a_worker_that_cannot_be_reached_becomes_a_gift_through_the_
 
 def test_who_is_offered_work_asks_for_it_if_it_wants_some() -> None:
     at = Scene().links(STRANGER)
-    at.it.is_offered(STRANGER)
+    at.it.is_offered(STRANGER, 1.0)
     assert at.does() == asked(STRANGER)
+
+
+@pytest.mark.parametrize(("stock_s", "surplus_s", "asks"), [(0.01, 0.02, True), (0.01, 0.019, False)])
+def test_an_offer_that_would_be_refused_when_asked_for_is_not_asked_for(
+    stock_s: float, surplus_s: float, asks: bool
+) -> None:
+    at = Scene().links(PEER)
+    at.view.free_slots, at.view.stock_s = 0, stock_s
+    at.it.is_offered(PEER, surplus_s)
+    assert at.does() == (asked(PEER, stock_s) if asks else said(PEER, messages.NoWork(PEER, ME)))
 
 
 @pytest.mark.parametrize("reason", ["it has enough", "it asks somebody else"])
@@ -355,7 +379,7 @@ def test_who_is_offered_work_and_wants_none_says_no(reason: str) -> None:
         at.view.free_slots, at.view.stock_s = 0, 10.0
     else:
         at.asks(OTHER)
-    at.it.is_offered(PEER)
+    at.it.is_offered(PEER, 1.0)
     assert at.does() == said(PEER, messages.NoWork(PEER, ME))
 
 
@@ -364,7 +388,7 @@ def test_an_offer_of_whom_it_asks_already_needs_no_answer() -> None:
     at.asks(PEER)
     at.asks(OTHER, wait=True)
     for donor in (PEER, OTHER):
-        at.it.is_offered(donor)
+        at.it.is_offered(donor, 1.0)
     assert at.does() == []
 
 
@@ -493,7 +517,6 @@ def test_an_acknowledgement_counts_from_the_requester_or_the_controller() -> Non
 def test_who_waits_is_not_refused_but_remembered() -> None:
     at = Scene().links(PEER)
     assert at.is_asked(PEER, wait=True) == []
-    assert at.it.wanted
     at.now += 1_000.0
     assert at.gives() == []
     assert at.it.patience_at() is None
@@ -625,7 +648,7 @@ def test_whatever_happens_every_requester_is_served_refused_or_remembered(steps:
         elif what == "matched":
             at.is_matched(peer)
         elif what == "offered" and peer in at.it._links:
-            at.it.is_offered(peer)
+            at.it.is_offered(peer, 1.0)
         elif what == "targeted":
             at.it.is_targeted(messages.Target(peer, "host", 1))
         elif what == "queue":

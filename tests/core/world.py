@@ -61,7 +61,7 @@ from lbnet.types import (
 
 JOB = JobId(77)
 FUNCTION, SPAWNED, REDUCE = b"function", b"spawned", b"reduce"
-STEPS_MAX = 30_000
+STEPS_MAX = 100_000
 CLAIM_ENTRIES = 4
 
 

@@ -189,7 +189,7 @@ def test_what_a_process_was_given_comes_first() -> None:
 
 
 def test_what_it_was_not_given_is_looked_for_as_it_may_be() -> None:
-    assert registry.loader({}, base=registry.find)("lbnet.strategies.rp:RandomPolling").name == "rp"
+    assert registry.loader({}, imports=True)("lbnet.strategies.rp:RandomPolling").name == "rp"
     with pytest.raises(UsageError, match="there is no strategy"):
         registry.loader({})("lbnet.strategies.rp:RandomPolling")
 

@@ -77,7 +77,10 @@ def test_a_donor_finds_an_idle_worker_by_itself() -> None:
     at.advance(1.0)
     at.forget()
     at.submit(9)
-    assert at.between_workers() == {"Offer": 1, "AskWork": 1, "OpenJob": 1, "Function": 1, "SendWork": 1, "Ack": 1}
+    said = at.between_workers()
+    assert said["AskWork"] == said["SendWork"] == said["Ack"] == 1
+    assert said["Offer"] == said["AskWork"] + said["NoWork"]
+    assert said["NoWork"] <= 1  # it may be offered more before the news come that it is not idle any more
     assert at.kinds(0)["Match"] == 0
     assert (at.tasks(1), at.tasks(2)) == (5, 4)
 
@@ -100,7 +103,8 @@ def test_a_wrong_guess_costs_one_no_work_and_nothing_else() -> None:
     at = stale()
     at.spawn(1, 8)
     offers = [(sender, to) for sender, to, message in at.said if isinstance(message, messages.Offer)]
-    assert sorted(offers) == [(1, 2), (1, 3)]
+    assert {*offers} == {(1, 2), (1, 3)}
+    assert offers.count((1, 2)) == 1
     no = messages.NoWork(PeerId(1), PeerId(2))
     assert [(to, message) for sender, to, message in at.said if sender == 2] == [(1, no)]
     assert at.tasks(2) == 1
@@ -131,8 +135,10 @@ def test_who_is_offered_work_that_another_gave_meanwhile_does_not_take_it_twice(
     at.held.clear()
     at.settle()
     # Both have offered. One question is out at a time, so the other donor is refused, or asked later.
-    assert at.kinds()["AskWork"] + at.kinds()["NoWork"] == 2
-    assert at.kinds()["SendWork"] == at.kinds()["AskWork"]
+    donors = {sender for sender, to, message in at.said if isinstance(message, messages.AskWork | messages.NoWork)}
+    assert donors == {3}
+    assert at.kinds()["SendWork"] == at.kinds()["AskWork"] >= 1
+    assert at.kinds()["AskWork"] + at.kinds()["NoWork"] == at.kinds()["Offer"] >= 2
     assert sum(at.tasks(peer) for peer in (1, 2, 3)) == 10
     assert at.tasks(3) > 0
 

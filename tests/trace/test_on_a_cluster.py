@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -238,13 +239,15 @@ def test_a_full_disk_ends_the_recording_with_one_warning_and_not_the_run(
         read(path.with_name("run.jsonl.part"))
 
 
-@pytest.mark.parametrize("trace", [".", "none/run.jsonl", __file__])
+@pytest.mark.parametrize("trace", [".", "none/run.jsonl", __file__, 7, b"run.jsonl"])
 def test_a_trace_that_cannot_be_written_is_refused_before_anything_starts(
-    trace: str, monkeypatch: pytest.MonkeyPatch
+    trace: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_process(*_: object) -> None:
         raise AssertionError("it started something")
 
     monkeypatch.setattr(LocalCluster, "_start", no_process)
-    with pytest.raises(UsageError, match="exists already|there is no directory"):
+    with pytest.raises(
+        UsageError, match="exists already|there is no directory|trace is the path of a new file; it is "
+    ):
         LocalCluster(trace=trace)
