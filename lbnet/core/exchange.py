@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from lbnet import limits
@@ -201,6 +202,9 @@ class Exchange:
 
     def is_offered(self, peer: PeerId, surplus_s: float) -> None:
         """OFFER: a donor believes that we are idle. It would give half, to one that has less than that."""
+        question = self._asks.get(peer)
+        if question is not None and question.wait:
+            self._answered(peer, refused=False)  # it has forgotten us with this offer
         enough = checks.plausible_s(surplus_s) >= _RICHER_FACTOR * self._own_stock_s()
         if self._view.wants_work and enough and not self._view.asking:
             self._addresses.setdefault(peer, Address("", 0))  # its link is open
@@ -301,10 +305,7 @@ class Exchange:
 
     def give(self, now: float) -> None:
         """Serve the requesters whose links are ready."""
-        if self._waiting and self._stock.queued_tasks() and self._stock.surplus_s() >= limits.SURPLUS_MIN_S:
-            for requester in self._waiting:
-                self._gifts.setdefault(requester, _Gift(now, polled=True, wait=True))
-            self._waiting.clear()
+        self._invite()
         for requester, gift in list(self._gifts.items()):
             gift.held_until = None
             if not self._stock.queued_tasks():
@@ -324,6 +325,19 @@ class Exchange:
                 self._send_half(requester)
             else:
                 self._reach(requester)
+
+    def _invite(self) -> None:
+        """Offer work to those who wait for it, as many as there are tasks.
+
+        They may have found some elsewhere meanwhile. Sent to one that is busy, work would wander from one to the next.
+        """
+        tasks = self._stock.queued_tasks() if self._waiting else 0
+        surplus_s = self._stock.surplus_s() if tasks else 0.0
+        if surplus_s < limits.SURPLUS_MIN_S:
+            return
+        for requester in list(islice(self._waiting, tasks)):
+            del self._waiting[requester]
+            self._do(effects.Send(requester, messages.Offer(surplus_s)))
 
     def patience_at(self) -> float | None:
         """When a requester that is kept waiting must have its answer, None if nobody is."""

@@ -384,6 +384,7 @@ class Worker:
         self._exchange.work_came(message.donor)
         self._view.told_idle_s = None
         self._view.unit_completed = True
+        self._view.placed = message.donor == CONTROLLER
         if peer == CONTROLLER and message.donor == CONTROLLER:
             self._view.listed = False  # whom it gives work itself, the controller takes off its list
         for batch in batches:

@@ -324,7 +324,7 @@ class IdleNews:
 class AskWork:
     """Requester → donor: give me work, I have ``stock_s`` left. SEND_WORK or NO_WORK follows.
 
-    With ``wait`` no NO_WORK follows: the donor remembers it, and gives as soon as it can.
+    With ``wait`` no NO_WORK follows: a donor that has nothing remembers it, and makes an OFFER as soon as it can.
     """
 
     stock_s: float
@@ -356,7 +356,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Donor → worker that it believes to be idle: ask me for work. ASK_WORK or NO_WORK follows."""
+    """Donor → worker that it believes to be idle, or that waits for it: ask me. ASK_WORK or NO_WORK follows."""
 
     surplus_s: float
 

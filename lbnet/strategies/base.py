@@ -150,6 +150,7 @@ class WorkerView:
         told_idle_s: the stock that was said with IDLE; None if it was not said, or was answered since.
         listed: whether this worker is on the controller's idle list, as far as it knows.
         offered_s: the surplus of the standing offer at the controller, 0 if there is none.
+        placed: whether the work that came last was new work from the controller, which may have more of it.
         work_exists: whether the cluster has unfinished tasks; told only to strategies with ``polls``.
         peers: all workers in the order in which they joined, this one among them; only with ``knows_peers``.
         idle_peers: the other workers that were idle when the controller last said so; only with ``shares_idle``.
@@ -171,6 +172,7 @@ class WorkerView:
     told_idle_s: float | None = None
     listed: bool = False
     offered_s: float = 0.0
+    placed: bool = False
     work_exists: bool = False
     peers: Sequence[PeerId] = ()
     idle_peers: Sequence[PeerId] = ()

@@ -1,11 +1,13 @@
 """``lifeline``: a few questions at random, then silence, until one of log2(p) chosen donors has something to give.
 
-A worker that was refused a few times asks its neighbours in a hypercube to remember it: its lifelines. They give as
-soon as they can; until then it sends nothing at all. Work flows along lifelines to everybody, as the hypercube
-connects all, in log2(p) steps at most. So idle workers cost nothing, and a burst of work finds its way by itself.
+A worker that was refused a few times asks its neighbours in a hypercube to remember it: its lifelines. They offer work
+as soon as they have some; until then it sends nothing at all. Unlike in the source they do not send it right away:
+whoever has found some elsewhere meanwhile would pass it on, and small pieces would wander about. Work flows along
+lifelines to everybody, as the hypercube connects all, in log2(p) steps at most. So idle workers cost nothing, and a
+burst of work finds its way by itself.
 
-Messages per transfer: up to two ASK_WORK and NO_WORK, then one ASK_WORK for each lifeline that is not out already,
-and one SEND_WORK with its ACK; all between workers.
+Messages per transfer: up to two ASK_WORK and NO_WORK, then one ASK_WORK for each lifeline that is not out already;
+and OFFER, ASK_WORK, SEND_WORK and ACK when there is work; all between workers.
 
 Source: Saraswat, Kambadur, Kodali, Grove, Krishnamoorthy, "Lifeline-based global load balancing", PPoPP 2011.
 """

@@ -15,7 +15,7 @@ from lbnet.strategies.base import LookAgain, TellIdle, WorkerDecision, WorkerStr
 class PollingWorker(WorkerStrategy):
     """Asks while it wants work and there is some in the cluster; after a refusal it waits, twice as long each time.
 
-    The controller hears of it too, as it may have new work to place.
+    The controller hears of it too, as it may have new work to place: ahead of time where it placed the last.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class PollingWorker(WorkerStrategy):
 
     def balance(self, view: WorkerView) -> Iterator[WorkerDecision]:
         """Ask, or wait until it is time to."""
-        if view.idle_is_news:
+        if view.idle_is_news and (view.placed or view.free_slots > 0):
             yield TellIdle()
         if view.refusals != self._refusals:
             self._refusals = view.refusals

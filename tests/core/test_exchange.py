@@ -386,10 +386,20 @@ def test_who_is_offered_work_and_wants_none_says_no(reason: str) -> None:
 def test_an_offer_of_whom_it_asks_already_needs_no_answer() -> None:
     at = Scene().links(PEER, OTHER)
     at.asks(PEER)
-    at.asks(OTHER, wait=True)
-    for donor in (PEER, OTHER):
-        at.it.is_offered(donor, 1.0)
+    at.it.is_offered(PEER, 1.0)
     assert at.does() == []
+
+
+def test_an_offer_of_whom_it_waits_for_ends_the_wait_and_is_answered() -> None:
+    at = Scene().links(PEER, OTHER)
+    at.asks(OTHER, wait=True)
+    at.it.is_offered(OTHER, 1.0)
+    assert at.does() == asked(OTHER)
+    assert (at.view.asking, at.view.waiting_on) == (True, frozenset())
+    at.asks(PEER, wait=True)
+    at.it.is_offered(PEER, 1.0)  # it asks somebody else just now
+    assert at.does() == said(PEER, messages.NoWork(PEER, ME))
+    assert at.view.waiting_on == frozenset()
 
 
 # --- giving
@@ -521,10 +531,11 @@ def test_who_waits_is_not_refused_but_remembered() -> None:
     assert at.gives() == []
     assert at.it.patience_at() is None
     at.shop.queued = 4
-    assert given_to(at.gives()) == [PEER]
+    assert at.gives() == said(PEER, messages.Offer(at.shop.surplus_s()))
     assert not at.it.wanted
     at.shop.queued = 4
     assert at.gives() == []  # once
+    assert given_to(at.is_asked(PEER)) == [PEER]
 
 
 def test_who_waits_is_no_reason_for_a_timer_while_a_task_runs() -> None:
@@ -534,16 +545,15 @@ def test_who_waits_is_no_reason_for_a_timer_while_a_task_runs() -> None:
     assert at.it.patience_at() is None
 
 
-def test_all_who_wait_get_something_while_there_is_some() -> None:
+def test_all_who_wait_are_offered_something_while_there_is_some() -> None:
     at = Scene().links(PEER, OTHER, THIRD)
     for peer in (OTHER, PEER, THIRD):
         at.is_asked(peer, wait=True)
-    at.shop.queued = 16
-    served: list[PeerId] = []
-    for _ in range(3):
-        served += given_to(at.gives())
-    assert served == [OTHER, PEER, THIRD]
-    assert at.shop.queued == 2
+    at.shop.queued = 2
+    offer = messages.Offer(at.shop.surplus_s())
+    assert at.gives() == [Send(OTHER, offer), Send(PEER, offer)]  # as many as there are tasks
+    assert at.it.wanted
+    assert at.gives() == [Send(THIRD, offer)]
     assert not at.it.wanted
 
 

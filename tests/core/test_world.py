@@ -66,7 +66,14 @@ ROUGH = {
     ),
     "a senseless strategy": Plan(items=4, units=10, strategy="nonsense"),
     "a senseless strategy, spread": Plan(
-        placement="spread", items=6, units=10, strategy="nonsense", worker_crashes=2, slot_crashes=2, link_cuts=3, refused=0.2
+        placement="spread",
+        items=6,
+        units=10,
+        strategy="nonsense",
+        worker_crashes=2,
+        slot_crashes=2,
+        link_cuts=3,
+        refused=0.2,
     ),
 }
 

@@ -142,7 +142,7 @@ def test_work_goes_along_a_lifeline_as_soon_as_there_is_some() -> None:
     at = waiting(2)
     at.spawn(1, 8)
     assert (at.tasks(1), at.tasks(2)) == (5, 4)
-    assert at.between_workers() == {"OpenJob": 1, "Function": 1, "SendWork": 1, "Ack": 1}
+    assert at.between_workers() == {"Offer": 1, "AskWork": 1, "OpenJob": 1, "Function": 1, "SendWork": 1, "Ack": 1}
 
 
 @pytest.mark.parametrize("count", [3, 5, 8])
