@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lbnet.client.client import Client as Client
     from lbnet.client.local_cluster import LocalCluster as LocalCluster
+    from lbnet.sim.api import simulate as simulate
+    from lbnet.strategies.base import Strategy as Strategy
     from lbnet.work import WorkUnit as WorkUnit
     from lbnet.work import hungry as hungry
     from lbnet.work import run_unit as run_unit
@@ -19,13 +21,26 @@ if TYPE_CHECKING:
 _HOMES = {
     "Client": "lbnet.client.client",
     "LocalCluster": "lbnet.client.local_cluster",
+    "Strategy": "lbnet.strategies.base",
     "WorkUnit": "lbnet.work",
     "hungry": "lbnet.work",
     "run_unit": "lbnet.work",
+    "simulate": "lbnet.sim.api",
     "spawn": "lbnet.work",
 }
 
-__all__ = ["Client", "LocalCluster", "WorkUnit", "__version__", "errors", "hungry", "run_unit", "spawn"]
+__all__ = [
+    "Client",
+    "LocalCluster",
+    "Strategy",
+    "WorkUnit",
+    "__version__",
+    "errors",
+    "hungry",
+    "run_unit",
+    "simulate",
+    "spawn",
+]
 
 
 def __getattr__(name: str) -> Any:

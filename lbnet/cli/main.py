@@ -22,6 +22,8 @@ _COMMANDS = {
     "status": "lbnet.cli.status",
     "map": "lbnet.cli.map",
     "demo": "lbnet.cli.demo",
+    "simulate": "lbnet.cli.simulate",
+    "calibrate": "lbnet.cli.calibrate",
 }
 """Where each command is: a module is imported when its command is used."""
 
@@ -41,6 +43,10 @@ class _LazyGroup(teach.Group):
 _EXAMPLES = (
     "# see it work on this machine",
     "lbnet demo",
+    "# try it on more workers than you have",
+    "lbnet simulate --workload uts:T1 --strategy sb,rp --workers 16,64",
+    "# with what messages cost on this machine",
+    "lbnet calibrate -o costs.json",
     "# use all cores of this machine, from the shell",
     "lbnet map package.module:function items.jsonl -o results.jsonl",
     "# a cluster: each line in a terminal of its own, workers on any machine that reaches the first",

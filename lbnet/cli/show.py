@@ -72,16 +72,26 @@ _SHARES = (
 
 def workers(status: ClusterStatus) -> None:
     """Print the workers of a cluster."""
-    _print("Workers", WORKERS, status.workers)
+    table("Workers", WORKERS, status.workers)
 
 
 def jobs(status: ClusterStatus) -> None:
     """Print the jobs that a controller remembers."""
-    _print("Jobs", JOBS, status.jobs)
+    table("Jobs", JOBS, status.jobs)
 
 
-def balance(report: JobReport) -> None:
-    """Print each worker's share of a job, and the whole."""
+def balance(report: JobReport, *, each_end: int | None = None) -> None:
+    """Print each worker's share of a job, and the whole.
+
+    Args:
+        report: of the job.
+        each_end: of more than twice as many workers, show only so many of the busiest and of the idlest; None: all.
+    """
+    title, shown = "Balance", report.workers
+    if each_end is not None and len(shown) > 2 * each_end:
+        ordered = sorted(shown, key=lambda worker: -worker.busy_s)
+        title = f"Balance: the {each_end} busiest and the {each_end} idlest of {len(shown):,} workers"
+        shown = (*ordered[:each_end], *ordered[-each_end:])
     shares = [
         {
             "name": worker.name,
@@ -92,7 +102,7 @@ def balance(report: JobReport) -> None:
             "received": worker.batches_received,
             "makespan_s": report.makespan_s,
         }
-        for worker in report.workers
+        for worker in shown
     ]
     whole = {
         "name": "all",
@@ -103,7 +113,7 @@ def balance(report: JobReport) -> None:
         "received": sum(worker.batches_received for worker in report.workers),
         "makespan_s": report.makespan_s,
     }
-    _print("Balance", _SHARES, shares, whole)
+    table(title, _SHARES, shares, whole)
 
 
 def figures(report: JobReport) -> str:
@@ -123,18 +133,25 @@ def console() -> Console:
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _print(title: str, columns: tuple[Column, ...], records: Iterable[Any], whole: Any = None) -> None:
-    """Print a table as wide as it needs; in a terminal, without the columns that do not fit and can be spared."""
+def table(title: str, columns: tuple[Column, ...], records: Iterable[Any], whole: Any = None) -> None:
+    """Print a table as wide as it needs; in a terminal, without the columns that do not fit and can be spared.
+
+    Args:
+        title: stands above it.
+        columns: what is shown of a record.
+        records: one for each row.
+        whole: a record for a row below the others, apart from them.
+    """
     records = list(records)
     out = console()
     shown = list(columns)
-    table = _table(title, shown, records, whole)
-    while out.is_terminal and _width(out, table) > out.width and max(column.spare for column in shown):
+    made = _table(title, shown, records, whole)
+    while out.is_terminal and _width(out, made) > out.width and max(column.spare for column in shown):
         shown.remove(max(shown, key=lambda column: column.spare))
-        table = _table(title, shown, records, whole)
+        made = _table(title, shown, records, whole)
     # A line that is too long for the terminal is still better than a table of dots.
-    out.width = max(out.width, _width(out, table))
-    out.print(table)
+    out.width = max(out.width, _width(out, made))
+    out.print(made)
     if len(shown) < len(columns):
         missing = [column.title for column in columns if column not in shown]
         out.print(f"(no room for {', '.join(missing)}: widen the terminal, or use --json)", style="dim")
