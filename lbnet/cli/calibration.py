@@ -5,7 +5,7 @@ processes spent on them is shared out between the two (:mod:`lbnet.cli.calibrati
 
 What a process spends on a message is measured while all cores are busy: many messages come with one wake-up, and that
 is what counts when messages are many. It is no constant of a machine: with more workers on the same cores each of them
-finds its memory out of the caches, and a message costs a worker two to three times as much. So measure with as many
+finds its memory out of the caches, and a message costs a worker about twice as much. So measure with as many
 workers as are to be simulated on this machine. The wake-ups of a cluster that mostly sleeps are in ``pipe_s``, which is
 what is left of the round trip of a single task. Events and messages come in much the same proportion whatever runs, so
 that their sum is well known, and their shares are not.

@@ -13,7 +13,7 @@ import sys
 from base64 import b64decode
 from pathlib import Path
 
-from lbnet import limits, pickling
+from lbnet import limits
 from lbnet.errors import LbnetError
 from lbnet.net.run import run_controller, run_worker
 from lbnet.pool.environment import adopt_path
@@ -59,7 +59,12 @@ def main() -> int:
 
 def _given(text: str) -> Strategy | None:
     """A strategy that was passed as an object: by the program that started this one, which has the same rights."""
-    return pickling.load_function(b64decode(text))() if text else None
+    if not text:
+        return None
+    from lbnet import pickling  # only here: a controller unpickles nothing that comes over a network
+
+    strategy: Strategy = pickling.load_function(b64decode(text))()
+    return strategy
 
 
 def _is_abandoned() -> bool:
