@@ -76,7 +76,8 @@ class PlainTicket(Ticket):
         group = self._first
         flushed_at, flush_s = self.slot.flushed_at, limits.RESULT_FLUSH_S
         while True:
-            when = max(flushed_at, group.start) + flush_s
+            # Results that waited when the group began leave as they are due; of its own nothing waits before.
+            when = (flushed_at if self.told < group.lo else max(flushed_at, group.start)) + flush_s
             if when < group.end and self._running_at(group, when) > self.told:
                 break  # a long task runs, and results wait behind it
             when = group.end

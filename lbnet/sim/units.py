@@ -198,7 +198,9 @@ class UnitTicket(Ticket):
     def _later(self, end: float, step: Callable[[], None]) -> None:
         """A task runs until ``end``; if results wait behind it, they leave when they are due."""
         now = self.slot.engine.now
-        due = max(self.slot.flushed_at, self._group[0]) + limits.RESULT_FLUSH_S
+        start, lo, _ = self._group
+        waited = bool(self._entries) and self._entries[0].index < lo
+        due = (self.slot.flushed_at if waited else max(self.slot.flushed_at, start)) + limits.RESULT_FLUSH_S
         if self._entries and due < end:
             self.slot.engine.at(max(due, now), self._flush_beside, self._running)
         self.again(end, step)
