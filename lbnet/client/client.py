@@ -163,7 +163,8 @@ class Client(Executor):
         Args:
             name: of the jobs, in status and reports.
             placement: ``"spread"``: initial work goes to free slots; ``"first"``: all to the first worker.
-            strategy: the load-balancing strategy, for example ``"sb"``.
+            strategy: the load-balancing strategy, for example ``"rp"``, or one of your own that the cluster was
+                started with. It is in force for all jobs while this one is the latest with unfinished tasks.
             retries: how often a task that raised, or was over its time, is tried again.
             task_timeout_s: seconds that one task may take; then its process is ended.
             crash_limit: a task that has killed its process so often fails (3).

@@ -7,6 +7,8 @@ from typing import Any
 
 from lbnet import limits
 from lbnet.errors import UsageError
+from lbnet.strategies import registry
+from lbnet.strategies.base import Strategy
 from lbnet.types import JobOptions
 
 PLACEMENTS = ("spread", "first")
@@ -20,7 +22,8 @@ class Options:
     Attributes:
         name: of the jobs, in status and reports; the function's name if empty.
         placement: where initial work goes, one of :data:`PLACEMENTS`; the controller's own choice if empty.
-        strategy: the load-balancing strategy; the controller's own choice if empty.
+        strategy: name of the load-balancing strategy, or one that the cluster was started with; the controller's own
+            choice if empty.
         retries: how often a task that raised, or was over its time, is tried again.
         task_timeout_s: seconds that one task may take before its process is ended; 0 for no limit.
         crash_limit: a task that has killed its process so often fails.
@@ -73,6 +76,9 @@ class Options:
         unknown = [name for name in changes if name not in known]
         if unknown:
             raise UsageError(f"there is no option {', '.join(unknown)}; there are: {', '.join(known)}")
+        strategy = changes.get("strategy", "")
+        if isinstance(strategy, Strategy | type):  # the cluster knows it, or refuses the job
+            changes = {**changes, "strategy": registry.checked(strategy).name}
         return replace(self, **changes)
 
     def for_job(self, default_name: str, reduce: bytes = b"") -> JobOptions:

@@ -13,6 +13,7 @@ from lbnet.client.options import PLACEMENTS, Options, sendable
 from lbnet.errors import UsageError
 from lbnet.protocol.codec import decode, encode
 from lbnet.protocol.messages import OpenJob
+from lbnet.strategies.base import Strategy
 from lbnet.types import JobId, JobOptions
 from tests.client.scripted import PATIENT
 
@@ -83,3 +84,17 @@ def test_whatever_is_accepted_can_be_sent(name: str, **others: Any) -> None:
 
 def test_characters_that_cannot_be_sent_are_shown_escaped() -> None:
     assert sendable("größe \ud800") == "größe \\ud800"
+
+
+class Mine(Strategy):
+    name = "mine"
+
+
+def test_a_strategy_may_be_given_as_an_object_or_its_class() -> None:
+    for strategy in (Mine, Mine()):
+        assert Options().changed({"strategy": strategy}).for_job("f").strategy == "mine"
+
+
+def test_what_is_no_strategy_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"a subclass of lbnet\.Strategy"):
+        Options().changed({"strategy": int})
