@@ -83,8 +83,25 @@ class PlainTicket(Ticket):
             when = group.end
             if group.hi >= self.limit or when - flushed_at >= flush_s or when > until:
                 break
-            group = self._claim(when, group.hi, group.next_size)
+            lo = group.hi
+            if group.next_size == 1:
+                when, lo = self._skip(when, lo, min(until, flushed_at + flush_s))
+            group = self._claim(when, lo, group.next_size)
         return group, when
+
+    def _skip(self, when: float, lo: int, until: float) -> tuple[float, int]:
+        """Go on over groups of one task each, for as long as nothing happens but the next of them.
+
+        Each is a claim, and there are as many as tasks: this is what claiming them one by one comes to.
+        """
+        sums, base, speed, task_s = self._sums, self._base, self.slot.speed, self.slot.task_s
+        while lo + 1 < self.limit:
+            took_s = (sums[lo + 1 - base] - sums[lo - base]) / speed + task_s
+            end = when + took_s
+            if not limits.GROUP_S / 2 < took_s < limits.RESULT_FLUSH_S or end >= until:
+                break
+            when, lo = end, lo + 1
+        return when, lo
 
     def _claim(self, when: float, lo: int, size: int) -> _Group:
         sums, base, slot = self._sums, self._base, self.slot
