@@ -174,6 +174,7 @@ class Exchange:
             self._peers[peer.peer] = None
         for left in message.left:
             self._peers.pop(left, None)
+            self._addresses.pop(left, None)
         self._view.peers = tuple(self._peers)
 
     def idle_changed(self, message: messages.IdleNews) -> None:

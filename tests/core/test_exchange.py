@@ -257,6 +257,13 @@ def test_a_link_that_breaks_ends_the_wait_on_it_and_no_other() -> None:
     assert at.view.refusals == 1
 
 
+def test_who_has_left_is_not_asked() -> None:
+    at = Scene()
+    at.it.peers_changed(messages.Peers((), (PEER,)))
+    assert at.asks(PEER) == []
+    assert not at.view.asking
+
+
 # --- targets
 
 
