@@ -133,7 +133,7 @@ class Exchange:
         view.peers = view.idle_peers = ()
         view.asking = view.offering = False
         view.target = None
-        view.refusals = 0
+        view.refusals = view.offers_refused = 0
         view.waiting_on = frozenset()
 
     # --- what the strategy decides ------------------------------------------------------------------
@@ -185,6 +185,7 @@ class Exchange:
         for peer in message.busy:
             self._idle_peers.pop(peer, None)
         self._view.idle_peers = tuple(self._idle_peers)
+        self._view.idle_news += 1
 
     def is_matched(self, message: messages.Match, now: float) -> None:
         """MATCH: the controller sends us a requester."""
@@ -230,6 +231,7 @@ class Exchange:
         if message.donor == self._view.me:
             if message.requester == self._offered:
                 self._offered = None
+                self._view.offers_refused += 1
                 self._update()
             self._is_not_idle(message.requester)
             return True

@@ -154,8 +154,10 @@ class WorkerView:
         work_exists: whether the cluster has unfinished tasks; told only to strategies with ``polls``.
         peers: all workers in the order in which they joined, this one among them; only with ``knows_peers``.
         idle_peers: the other workers that were idle when the controller last said so; only with ``shares_idle``.
+        idle_news: how often the controller has said so; a worker that was offered work is struck off in between.
         asking: whether a question of this worker, to a peer or for a target, has no answer yet.
         offering: whether an offer of this worker to a peer has no answer yet.
+        offers_refused: how often a peer said no to an offer, under the strategy in force.
         target: whom the controller says to ask; None once it was asked.
         refusals: questions that were refused since work last came.
         waiting_on: donors that were asked with ``wait`` and have not given since.
@@ -176,8 +178,10 @@ class WorkerView:
     work_exists: bool = False
     peers: Sequence[PeerId] = ()
     idle_peers: Sequence[PeerId] = ()
+    idle_news: int = 0
     asking: bool = False
     offering: bool = False
+    offers_refused: int = 0
     target: PeerId | None = None
     refusals: int = 0
     waiting_on: frozenset[PeerId] = frozenset()

@@ -4,6 +4,9 @@ The controller sends changes of the list to all workers, in small deltas, as oft
 work to a random one of those that its copy shows idle. The copy may be stale: a worker that is not idle any more says
 NO_WORK to the offer, and nothing else comes of it.
 
+All donors see the same few idle workers, and do not know of each other. Were each of a thousand to offer at once, all
+but one offer would be refused; so each draws whether to, such that about :data:`_OFFERS_PER_IDLE` do.
+
 Messages per transfer: IDLE and NONIDLE at the controller, and the delta that each of them makes to every worker (many
 share one message, IDLE_NEWS); then OFFER, ASK_WORK, SEND_WORK and ACK between the workers.
 
@@ -43,11 +46,21 @@ class SharedIdleList(Strategy):
 _AGAIN_S = 0.02
 """An idle worker that was offered work, and then got none, says so again after this."""
 
+_OFFERS_PER_IDLE = 3.0
+"""Offers that an idle worker gets at once, on average: one in twenty gets none then."""
+
+_DRAW_AGAIN_S = 0.002
+"""A donor that did not offer, or in vain, draws again after this, then after twice as long, until there is news."""
+
 
 class _Worker(WorkerStrategy):
     def __init__(self) -> None:
         self._refusals = 0
         self._again_at = 0.0
+        self._news = 0
+        self._refused = 0
+        self._wait_s = _DRAW_AGAIN_S
+        self._not_before = 0.0
 
     def balance(self, view: WorkerView) -> Iterator[WorkerDecision]:
         if view.idle_is_news:
@@ -57,7 +70,25 @@ class _Worker(WorkerStrategy):
         elif view.free_slots > 0:
             yield from self._repeat(view)
         if view.surplus_s >= limits.SURPLUS_MIN_S and view.idle_peers and not view.offering and view.free_slots == 0:
-            yield Offer(view.idle_peers[int(view.draw() * len(view.idle_peers))])
+            yield self._offer(view)
+
+    def _offer(self, view: WorkerView) -> WorkerDecision:
+        """Offer work to somebody, or leave that to other donors for a while."""
+        if view.idle_news != self._news:
+            self._news, self._wait_s, self._not_before = view.idle_news, _DRAW_AGAIN_S, view.now
+        if view.offers_refused != self._refused:
+            self._refused = view.offers_refused
+            self._leave(view)
+        idle = len(view.idle_peers)
+        if view.now >= self._not_before:
+            if view.draw() * (len(view.peers) - idle) < _OFFERS_PER_IDLE * idle:
+                return Offer(view.idle_peers[int(view.draw() * idle)])
+            self._leave(view)
+        return LookAgain(self._not_before - view.now)
+
+    def _leave(self, view: WorkerView) -> None:
+        self._not_before = view.now + self._wait_s
+        self._wait_s *= 2
 
     def _repeat(self, view: WorkerView) -> Iterator[WorkerDecision]:
         """Donors strike off their copies whom they have offered work in vain; this worker is still idle."""

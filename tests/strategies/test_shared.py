@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbnet import limits
 from lbnet.protocol import messages
-from lbnet.strategies.base import Offer, TellBusy, TellIdle, WorkerDecision
+from lbnet.strategies.base import LookAgain, Offer, TellBusy, TellIdle, WorkerDecision
 from lbnet.strategies.shared import SharedIdleList
 from lbnet.types import JobId, PeerId
 from tests.core.team import Team
@@ -59,10 +60,55 @@ def test_every_idle_one_is_picked_by_an_equal_part_of_the_chance(idle: list[int]
     picked = [
         decision.requester
         for part in range(len(idle))
-        for decision in decides(**RICH, idle_peers=peers(*idle), draw=lambda part=part: (part + inside) / len(idle))
+        for decision in decides(
+            **RICH, idle_peers=peers(*idle), draw=iter([0.0, (part + inside) / len(idle)]).__next__
+        )
         if isinstance(decision, Offer)
     ]
     assert picked == idle
+
+
+@pytest.mark.parametrize(("idle", "donors"), [(1, 99), (3, 60), (10, 10), (30, 7)])
+def test_about_three_donors_offer_to_each_idle_worker_at_once_and_all_if_there_are_fewer(
+    idle: int, donors: int
+) -> None:
+    everybody, listed = peers(*range(1, idle + donors + 1)), peers(*range(1, idle + 1))
+    parts = [(at + 0.5) / 1000 for at in range(1000)]
+    offers = [
+        decision
+        for part in parts
+        for decision in decides(**RICH, peers=everybody, idle_peers=listed, draw=lambda part=part: part)
+        if isinstance(decision, Offer)
+    ]
+    assert len(offers) / len(parts) * donors == pytest.approx(min(3.0 * idle, donors), rel=0.05)
+
+
+def test_who_does_not_offer_draws_again_ever_more_slowly_until_there_is_news() -> None:
+    half = SharedIdleList().worker()
+    rich = {**RICH, "peers": peers(*range(1, 101)), "idle_peers": peers(4), "draw": lambda: 0.99}
+    waits, now = [], 1.0
+    for _ in range(4):
+        (decision,) = half.balance(view_of(**rich, idle_news=1, now=now))
+        assert isinstance(decision, LookAgain)
+        waits.append(decision.after_s)
+        assert list(half.balance(view_of(**rich, idle_news=1, now=now))) == [decision], "nothing new: no new draw"
+        now += decision.after_s
+    assert waits == pytest.approx([waits[0] * 2**turn for turn in range(4)])
+    (decision,) = half.balance(view_of(**rich, idle_news=2, now=now))
+    assert decision == LookAgain(pytest.approx(waits[0]))
+
+
+def test_a_refused_offer_is_a_reason_to_wait_and_an_accepted_one_is_none() -> None:
+    half = SharedIdleList().worker()
+    rich = {**RICH, "idle_peers": peers(2, 3, 4), "draw": lambda: 0.0}
+    assert list(half.balance(view_of(**rich))) == [Offer(peers(2)[0])]
+    rich["idle_peers"] = peers(3, 4)
+    assert list(half.balance(view_of(**rich))) == [Offer(peers(3)[0])]
+    rich["idle_peers"] = peers(4)
+    (decision,) = half.balance(view_of(**rich, offers_refused=1))
+    assert isinstance(decision, LookAgain)
+    later = view_of(**rich, offers_refused=1, now=view_of().now + decision.after_s)
+    assert list(half.balance(later)) == [Offer(peers(4)[0])]
 
 
 def test_the_controller_pairs_nobody() -> None:
