@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 EFFICIENCY_TOLERANCE = 0.005
+"""Unless the search is given another."""
+
 WORK_TOLERANCE = 1.02
 """A bracket so narrow, as a ratio, is as good as a hit."""
 
@@ -49,10 +51,18 @@ class Search:
         guess_s: where to begin, in seconds of work.
         target: the efficiency, above 0 and below 1.
         work_max_s: if the efficiency is not reached with so much, it is given up.
+        tolerance: an efficiency so close to the target is a hit.
         tries_max: after so many the answer is interpolated between what was found, and called rough.
     """
 
-    def __init__(self, guess_s: float, target: float, work_max_s: float, tries_max: int = 6) -> None:
+    def __init__(
+        self,
+        guess_s: float,
+        target: float,
+        work_max_s: float,
+        tolerance: float = EFFICIENCY_TOLERANCE,
+        tries_max: int = 6,
+    ) -> None:
         assert guess_s > 0
         assert 0 < target < 1
         self.work_s = min(guess_s, work_max_s)
@@ -60,6 +70,7 @@ class Search:
         self.tries: list[Try] = []
         self._target = target
         self._work_max_s = work_max_s
+        self._tolerance = tolerance
         self._tries_max = tries_max
 
     def tell(self, efficiency: float) -> None:
@@ -67,7 +78,7 @@ class Search:
         assert self.state is State.OPEN, "nothing was asked"
         self.tries.append(Try(self.work_s, efficiency))
         low, high = self.bracket()
-        if abs(efficiency - self._target) <= EFFICIENCY_TOLERANCE:
+        if abs(efficiency - self._target) <= self._tolerance:
             self.state = State.FOUND
         elif high is None and self.work_s >= self._work_max_s:
             self.state = State.UNREACHABLE

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from bench.iso.search import Search, State, extrapolated
+from bench.iso.search import EFFICIENCY_TOLERANCE, Search, State, extrapolated
 from bench.iso.trial import LIST_STRATEGY, Outcome, Trial, work_of
 
 TARGET = 0.8
@@ -18,6 +18,9 @@ TARGET = 0.8
 
 WORK_PER_WORKER_MAX_S = 500.0
 """A strategy that needs more is said not to reach the efficiency: it does not balance what lasts ten minutes."""
+
+ONE_SEED_TOLERANCE = 0.015
+"""Of the efficiency: seeds differ by more."""
 
 FIRST_PER_WORKER_S = 0.15
 """Where the search with the fewest workers begins."""
@@ -101,7 +104,9 @@ def holding(strategy: str, workers: Sequence[int], seed: int, points: list[Point
     known: list[tuple[int, float]] = []
     for count in workers:
         seeds = seeds_for(count, seed)
-        search = Search(extrapolated(known, count, FIRST_PER_WORKER_S), TARGET, WORK_PER_WORKER_MAX_S * count)
+        guess_s = extrapolated(known, count, FIRST_PER_WORKER_S)
+        tolerance = EFFICIENCY_TOLERANCE if len(seeds) > 1 else ONE_SEED_TOLERANCE
+        search = Search(guess_s, TARGET, WORK_PER_WORKER_MAX_S * count, tolerance)
         by_work: dict[float, list[Outcome]] = {}
         reason = ""
         while search.state is State.OPEN and not reason:

@@ -257,7 +257,7 @@ class Balancer:
         return min((at for at in due if at is not None), default=None)
 
     def _balance(self) -> None:
-        for decision in decisions_of(lambda: self._half.balance(self), self._failed):
+        for decision in decisions_of(self._half, self, self._failed):
             self._decide(decision)
 
     def _failed(self, error: Exception) -> None:

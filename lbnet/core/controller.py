@@ -212,7 +212,12 @@ class Controller:
 
     def _place(self) -> None:
         """Hand the backlog to workers that want work: the controller is just another sender."""
-        if not self._workers or not any(job.backlog for job in self._jobs.values()):
+        for job in self._jobs.values():
+            if job.backlog:
+                break
+        else:
+            return
+        if not self._workers:
             return
         first = next(iter(self._workers))
         for job in self._jobs.values():

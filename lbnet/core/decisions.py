@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from lbnet import limits
 
-D = TypeVar("D")
+V_contra = TypeVar("V_contra", contravariant=True)
+D_co = TypeVar("D_co", covariant=True)
 
 
-def decisions_of(step: Callable[[], Iterable[D]], failed: Callable[[Exception], None]) -> Iterator[D]:
-    """What ``step`` yields, until it ends, raises (then ``failed`` is told), or goes on for too long.
+class Half(Protocol[V_contra, D_co]):
+    """A strategy's half, at the controller or at a worker."""
+
+    def balance(self, view: V_contra, /) -> Iterable[D_co]:
+        """The load-balancing step."""
+
+
+def decisions_of(half: Half[V_contra, D_co], view: V_contra, failed: Callable[[Exception], None]) -> Iterator[D_co]:
+    """What ``half`` decides, until it ends, raises (then ``failed`` is told), or goes on for too long.
 
     Only what the strategy itself does is caught: whoever carries out a decision must not rely on it.
     """
     try:
-        decisions = iter(step())
+        decisions = iter(half.balance(view))
     except Exception as error:  # noqa: BLE001 - whatever it raises
         failed(error)
         return

@@ -15,10 +15,11 @@ class Durations:
     some ten reports, and one giant among thousands is not.
     """
 
-    __slots__ = ("_lasting", "_sums")
+    __slots__ = ("_lasting", "_means", "_sums")
 
     def __init__(self) -> None:
         self._lasting: dict[bytes, float] = {}
+        self._means: dict[bytes, float] = {}
         self._sums: OrderedDict[bytes, tuple[float, float, int]] = OrderedDict()
 
     def observe(self, function: bytes, tasks: int, seconds: float) -> None:
@@ -29,7 +30,9 @@ class Durations:
         self._sums[function] = (old_tasks * _FORGET + tasks, old_seconds * _FORGET + seconds, finished + tasks)
         self._sums.move_to_end(function)
         if len(self._sums) > limits.DURATION_FUNCTIONS_MAX:
-            self._sums.popitem(last=False)
+            forgotten, _ = self._sums.popitem(last=False)
+            self._means.pop(forgotten, None)
+        self._estimate(function)
 
     def lasting(self, seconds: dict[bytes, float]) -> None:
         """Tasks that run now have lasted so long, by function: that counts although nobody knows how long they will.
@@ -38,7 +41,15 @@ class Durations:
         times, with ``s``, over the number of finished tasks (Epstein and Sobel 1953). So a function whose last few
         tasks were tiny is not believed to be tiny while one of its tasks runs and runs.
         """
-        self._lasting = seconds
+        if seconds or self._lasting:
+            changed = self._lasting.keys() | seconds.keys()
+            self._lasting = seconds
+            for function in changed & self._sums.keys():
+                self._estimate(function)
+
+    def _estimate(self, function: bytes) -> None:
+        sums = self._sums[function]
+        self._means[function] = max((sums[1] + self._lasting.get(function, 0.0)) / sums[0], 1e-9)
 
     def finished(self, function: bytes) -> int:
         """How many tasks of ``function`` have been observed in all."""
@@ -47,13 +58,11 @@ class Durations:
 
     def mean_s(self, function: bytes) -> float | None:
         """Mean seconds of one task, never below a nanosecond; None while nothing is known."""
-        sums = self._sums.get(function)
-        return None if sums is None else max((sums[1] + self._lasting.get(function, 0.0)) / sums[0], 1e-9)
+        return self._means.get(function)
 
     def guess_s(self, function: bytes) -> float:
         """Like :meth:`mean_s`; what nobody has measured counts as long, so that it is not hoarded."""
-        mean_s = self.mean_s(function)
-        return limits.UNKNOWN_TASK_S if mean_s is None else mean_s
+        return self._means.get(function, limits.UNKNOWN_TASK_S)
 
 
 _FORGET = 0.9

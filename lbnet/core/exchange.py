@@ -308,7 +308,8 @@ class Exchange:
 
     def give(self, now: float) -> None:
         """Serve the requesters whose links are ready."""
-        self._invite()
+        if self._waiting:
+            self._invite()
         for requester, gift in list(self._gifts.items()):
             gift.held_until = None
             if not self._stock.queued_tasks():
@@ -334,7 +335,7 @@ class Exchange:
 
         They may have found some elsewhere meanwhile. Sent to one that is busy, work would wander from one to the next.
         """
-        tasks = self._stock.queued_tasks() if self._waiting else 0
+        tasks = self._stock.queued_tasks()
         surplus_s = self._stock.surplus_s() if tasks else 0.0
         if surplus_s < limits.SURPLUS_MIN_S:
             return

@@ -70,6 +70,10 @@ class RangeSet:
         taken: list[tuple[int, int]] = []
         if lo >= hi:
             return taken
+        at = bisect_right(self._los, lo) - 1
+        if at >= 0 and hi <= self._his[at]:
+            self._remove_inside(at, lo, hi)
+            return [(lo, hi)]
         first = bisect_right(self._his, lo)
         last = bisect_left(self._los, hi)
         if first >= last:
@@ -89,6 +93,20 @@ class RangeSet:
         self._his[first:last] = his
         self._count -= sum(right - left for left, right in taken)
         return taken
+
+    def _remove_inside(self, at: int, lo: int, hi: int) -> None:
+        """Take ``[lo, hi)`` out of the range that holds all of it."""
+        left, right = self._los[at], self._his[at]
+        self._count -= hi - lo
+        if lo > left:
+            self._his[at] = lo
+            if hi < right:
+                self._los.insert(at + 1, hi)
+                self._his.insert(at + 1, right)
+        elif hi < right:
+            self._los[at] = hi
+        else:
+            del self._los[at], self._his[at]
 
     def overlap(self, lo: int, hi: int) -> list[tuple[int, int]]:
         """The parts of ``[lo, hi)`` that are in the set."""

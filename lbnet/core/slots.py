@@ -55,11 +55,6 @@ class Ticket:
         self.end = taken_from
         return back
 
-    def doubt_claims(self, now: float) -> None:
-        """What was claimed some time ago may be free again."""
-        if now - self.claimed_at >= limits.CLAIM_DOUBT_S:
-            self.claimed = self.batch.lo
-
     def runs(self) -> range:
         """The identities of the executions that this ticket may have started."""
         return range(self.first_run, self.first_run + len(self.batch))
@@ -110,10 +105,12 @@ class Slot:
         stock_s = tails_s = 0.0
         running = True
         for ticket in self.tickets:
-            guess_s = durations.guess_s(ticket.batch.payload.function)
-            stock_s += ticket.left * guess_s
-            if not ticket.reclaiming:
-                tails_s += ticket.waiting(running=running) * guess_s
+            left = ticket.end - ticket.upto
+            if left > 0:
+                guess_s = durations.guess_s(ticket.batch.payload.function)
+                stock_s += left * guess_s
+                if left > running and not ticket.reclaiming:
+                    tails_s += ticket.waiting(running=running) * guess_s
             running = False
         return stock_s, tails_s
 
@@ -124,7 +121,10 @@ class Slot:
     @property
     def traps(self) -> bool:
         """Whether tasks may wait behind its running one."""
-        return sum(ticket.left for ticket in self.tickets) > 1
+        left = 0
+        for ticket in self.tickets:
+            left += ticket.left
+        return left > 1
 
     def tails(self) -> list[tuple[Ticket, int]]:
         """Tickets with the number of tasks at their ends that have not started, as far as is known."""

@@ -185,7 +185,7 @@ class Worker:
         self._watch()
 
     def _balance(self, view: WorkerView) -> None:
-        for decision in decisions_of(lambda: self._half.balance(view), self._failed):
+        for decision in decisions_of(self._half, view, self._failed):
             self._decide(decision)
 
     def _failed(self, error: Exception) -> None:
@@ -223,13 +223,14 @@ class Worker:
     def _estimate(self) -> None:
         """Look at the tasks that run: how long they have lasted changes what is expected of those that wait."""
         lasting: dict[bytes, float] = {}
+        moved_before = self._now - limits.CLAIM_DOUBT_S
         for slot in self._slots:
-            seconds = slot.lasting_s(self._now)
-            if seconds > 0:
+            if slot.tickets and slot.moved_at < moved_before:
                 function = slot.tickets[0].batch.payload.function
-                lasting[function] = max(seconds, lasting.get(function, 0.0))
+                lasting[function] = max(slot.lasting_s(self._now), lasting.get(function, 0.0))
             for ticket in slot.tickets:
-                ticket.doubt_claims(self._now)
+                if ticket.claimed_at <= moved_before:
+                    ticket.claimed = ticket.batch.lo  # what was claimed some time ago may be free again
         self._durations.lasting(lasting)
 
     def _watch(self) -> None:
@@ -264,11 +265,13 @@ class Worker:
         """Hand queued tasks to slots: first to those that have none, then ahead of time."""
         for held in range(limits.SLOT_BATCHES_AHEAD if self._queue.tasks else 0):
             for slot in self._slots:
+                if not slot.ready or len(slot.tickets) != held:
+                    continue
                 front = self._queue.front()
                 if front is None:
                     break
                 mean_s = self._durations.mean_s(front.payload.function)
-                if slot.ready and len(slot.tickets) == held < batching.slot_batches(mean_s):
+                if held < batching.slot_batches(mean_s):
                     tasks = batching.slot_tasks(mean_s, self._queue.tasks, len(self._slots))
                     self._run(slot, self._queue.take(tasks))
         if not self._queue.tasks and any(slot.ready and not slot.tickets for slot in self._slots):

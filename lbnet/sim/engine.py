@@ -56,12 +56,13 @@ class Engine:
         end = self.virtual_s_max if until is None else until
         self._stopped = False
         while heap and not self._stopped:
-            when = heap[0][0]
+            entry = heappop(heap)
+            when, _, callback, argument = entry
             if when > end or self.events >= self.events_max:
+                heappush(heap, entry)
                 if until is not None and when > until:
                     break
                 self._give_up(when)
-            _, _, callback, argument = heappop(heap)
             assert when >= self.now, "time runs forward"
             self.now = when
             self.events += 1

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 
 from lbnet import limits
 from lbnet.strategies.base import (
@@ -60,16 +61,16 @@ class SchedulerBased(Strategy):
 class _Controller(ControllerStrategy):
     def balance(self, view: ControllerView) -> Iterator[ControllerDecision]:
         served: set[PeerId] = set()
-        if view.offers:
-            for requester, stock_s in sorted(
-                view.idle.items(), key=lambda item: item[1]
-            ):  # stable: the longest waiting
+        offers = view.offers
+        if offers:
+            # Stable: of equals the one that has waited longest.
+            for requester, stock_s in sorted(view.idle.items(), key=itemgetter(1)):
                 donor = view.richest(requester)
-                if donor is None:
-                    continue  # the only offer is its own
-                if view.offers[donor] >= _RICHER_FACTOR * stock_s:
+                if donor is not None and offers[donor] >= _RICHER_FACTOR * stock_s:
                     served.add(requester)
                     yield Pair(donor, requester)
+                elif requester not in offers:
+                    break  # that was the largest of all offers, and who follows has more
         if any(stock_s <= 0 for stock_s in view.idle.values()):
             quiet = (worker for worker in view.quiet if worker not in served)
             for worker in list(islice(quiet, _ASKED_AT_ONCE)):

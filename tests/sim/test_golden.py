@@ -20,7 +20,7 @@ GOLDEN = {
     "rp": "08dbe533e989a0c9",
     "arr": "a0f23038ee1f154b",
     "grr": "f958b0c7ea469eef",
-    "shared": "f1630384568b6eac",
+    "shared": "628fcdaff6000401",
     "lifeline": "c7f093db2cc20d6f",
     "pmap": "373fd14d6a003444",
 }

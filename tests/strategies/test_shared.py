@@ -60,9 +60,7 @@ def test_every_idle_one_is_picked_by_an_equal_part_of_the_chance(idle: list[int]
     picked = [
         decision.requester
         for part in range(len(idle))
-        for decision in decides(
-            **RICH, idle_peers=peers(*idle), draw=iter([0.0, (part + inside) / len(idle)]).__next__
-        )
+        for decision in decides(**RICH, idle_peers=peers(*idle), draw=iter([0.0, (part + inside) / len(idle)]).__next__)
         if isinstance(decision, Offer)
     ]
     assert picked == idle
