@@ -118,7 +118,7 @@ class Team:
         if not post.tickets:
             return False
         ran = post.tickets.popleft()
-        ends = {ticket.number: ticket.end for ticket in post.core._slots[0].tickets}
+        ends = {ticket.number: ticket.end for ticket in post.core._compute.slots[0].tickets}
         lo, hi = ran.batch.lo, ends.get(ran.ticket, ran.batch.lo)
         if lo < hi:
             batch = ran.batch

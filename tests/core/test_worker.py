@@ -608,7 +608,7 @@ def test_a_donor_does_not_give_away_what_its_own_slots_will_run() -> None:
     desk.event(events.SlotDied(SlotId(0), -1, -1, False, False, DEATH))
     desk.hears(work(tasks(0, 1)))
     desk.links(PEER)
-    desk.core._slots[0].ready = True
+    desk.core._compute.slots[0].ready = True
     assert desk.hears(match()) == [refused(to=PEER), teach(), run(1, tasks(0, 1), 0), FED]
 
 
@@ -846,7 +846,7 @@ def test_only_the_running_task_is_blamed_for_the_death_of_its_slot() -> None:
     assert desk.dies(2, 4) == []
     # Its mates run first, the suspect last; nobody lost a life but the suspect.
     assert desk.core.held() == [span(3, 4), span(5, 11), span(11, 16), span(16, 21), span(4, 5)]
-    blamed = {key for key, tried in desk.core._attempts.items() if tried.crashes}
+    blamed = {key for key, tried in desk.core._compute._attempts.items() if tried.crashes}
     assert blamed == {(JOB, ROOT, 4)}
 
 
@@ -854,14 +854,14 @@ def test_a_slot_that_dies_between_tasks_blames_nobody() -> None:
     desk = in_one_ticket()
     assert desk.dies() == []
     assert desk.core.held() == [span(1, 11), span(11, 16), span(16, 21)]
-    assert desk.core._attempts == {}
+    assert desk.core._compute._attempts == {}
 
 
 def test_a_task_that_was_reported_is_not_blamed() -> None:
     desk = in_one_ticket()
     desk.done(2, values(1, 3, 0.002))
     assert desk.dies(2, 2) == []
-    assert desk.core._attempts == {}
+    assert desk.core._compute._attempts == {}
 
 
 def crashed(text: str, kind: str = "TaskCrashedError") -> Send:
@@ -1088,7 +1088,7 @@ class Slots:
         number = next(iter(self.tickets), None)
         if number is not None:
             ran = self.tickets.pop(number)
-            ends = {ticket.number: ticket.end for slot in self.desk.core._slots for ticket in slot.tickets}
+            ends = {ticket.number: ticket.end for slot in self.desk.core._compute.slots for ticket in slot.tickets}
             lo, hi = ran.batch.lo, ends.get(number, ran.batch.lo)
             if lo < hi:
                 kind = VALUES if ran.batch.origin == ROOT else COMBINED if ran.reduce else SILENT

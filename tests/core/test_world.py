@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from lbnet.core.compute import Compute
 from lbnet.core.controller import Controller
 from lbnet.core.exchange import Exchange
 from lbnet.core.job import Job
 from lbnet.core.ledger import Ledger, _Status
 from lbnet.core.slots import Ticket
 from lbnet.core.stall import StallWatch
-from lbnet.core.worker import Worker
 from lbnet.strategies import registry
 from lbnet.types import Batch, PeerId, RunId
 from tests.core import world
@@ -234,7 +234,7 @@ def what_slots_give_back_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def functions_are_not_shared(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Worker, "_share_functions", nothing)
+    patch.setattr(Compute, "share_functions", nothing)
 
 
 TEETH: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
