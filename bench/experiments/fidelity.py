@@ -6,10 +6,10 @@ questions for work. All are medians, of the repetitions and of simulations with 
 over real; ``spread`` is (slowest - fastest) / median of the real makespans, ``spread_simulated`` of the others.
 
 **More slots than cores can only be compared with tasks that sleep**: they hold a slot and no core, and the cores are
-left to messages. The tree T1 is computed, on 2 workers only. Every cluster is on this machine, so that all messages
-share its cores; the model does the same (``host_cores``), with costs that are measured for each number of workers. A
-task that sleeps is late; the simulated ones take what such a task was measured to take on one worker. Every run is the
-first of its function, and the model's is, too.
+left to messages, and to slots that wake up. The tree T1 is computed, on 2 workers only. Every cluster is on this
+machine, so that all processes share its cores; the model does the same (``host_cores``), with costs that are measured
+for each number of workers. A task that sleeps is late; the simulated ones take what such a task was measured to take
+on one worker. Every run is the first of its function, and the model's is, too.
 
 Run ``python -m bench.experiments.fidelity``; ``--quick`` for a look. Other load on the machine spoils it.
 """

@@ -35,7 +35,7 @@ from lbnet.cli import options, teach
 def command(output: Path | None, workers: int | None, as_json: bool) -> None:
     """Measure the costs of the simulator's model on this machine, with real clusters of this machine.
 
-    That takes about half a minute, on a machine that should do nothing else. A cluster that is on one machine shares
+    That takes about forty seconds, on a machine that should do nothing else. A cluster that is on one machine shares
     its cores, and so do the costs that are found: with them the simulator predicts how this machine behaves. For many
     machines take the times that a process spends on messages from here, set host_cores to null, and latency_s and
     bandwidth_bytes_s to those of your network.

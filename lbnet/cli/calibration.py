@@ -3,12 +3,15 @@
 The real cluster is run with jobs of which the model says how many events and messages each process handles; what the
 processes spent on them is shared out between the two (:mod:`lbnet.cli.calibration_runs` reads the clocks).
 
-What a process spends on a message is measured while all cores are busy: many messages come with one wake-up, and that
-is what counts when messages are many. It is no constant of a machine: with more workers on the same cores each of them
-finds its memory out of the caches, and a message costs a worker about twice as much. So measure with as many
-workers as are to be simulated on this machine. The wake-ups of a cluster that mostly sleeps are in ``pipe_s``, which is
-what is left of the round trip of a single task. Events and messages come in much the same proportion whatever runs, so
-that their sum is well known, and their shares are not.
+What a process spends on a message is measured while tasks sleep for a moment, as tasks of a real job last: no-ops keep
+a worker and its slot together in the caches of a core, and cost it little more than half as much. It is no constant of
+a machine: with more workers on the same cores each of them finds its memory out of the caches, and a message costs a
+worker about twice as much. So measure with as many workers as are to be simulated on this machine. ``pipe_s`` is what
+is left of the round trip of a single no-op; that is nothing where messages cost more than in that trip. Events and
+messages come in much the same proportion whatever runs, so that their sum is well known, and their shares are not.
+
+A batch of one task that sleeps wakes its slot twice, by its arrival and by the end of the sleep, a no-op only once. The
+difference is ``wake_s``, and what is left of the no-op is ``ticket_s``.
 
 **Not measured**: ``jitter`` is 0. The client's event and message cost the same, because only their sum can be seen.
 ``connect_s`` is the greeting of a client, which is the same handshake. A worker-to-worker message is taken to cost what
@@ -39,8 +42,13 @@ from lbnet.workloads.synthetic import nap
 WORKERS_PER_CORE = 4
 """So many that every core is busy with messages."""
 
-ITEMS = 6_000
-SHORT_ITEMS = 2_400
+ITEMS = 3_000
+ITEMS_PER_WORKER = 300
+"""At most so many sleep one after the other: few workers need not all of :data:`ITEMS`."""
+
+PAUSE_S = 0.005
+"""What tasks sleep between messages: long enough that others run meanwhile."""
+
 TRIPS = 2_000
 NO_OPS = 500_000
 BLOBS = 128
@@ -97,7 +105,8 @@ class Readings:
         no_ops: many tasks that do nothing, on one worker.
         naps: tasks that sleep, on one worker.
         trips: tasks that do nothing, one at a time on one worker.
-        many: tasks that do nothing, one at a time on each of many workers.
+        brief: tasks that do nothing, one at a time on each of many workers.
+        many: tasks that sleep for a moment, likewise.
         short: jobs with one such task for each of these workers.
         blobs: tasks with large items.
     """
@@ -110,6 +119,7 @@ class Readings:
     no_ops: Run
     naps: Run
     trips: Run
+    brief: Run
     many: Run
     short: Run
     blobs: Run
@@ -144,10 +154,14 @@ def read(workers: int, tell: Callable[[str], None]) -> Readings:
         trips = meter.runs(_same, range(TRIPS))
     tell(f"{workers} workers: messages")
     with _cluster(workers, ParallelMap.name) as (_, _, meter):
-        many = meter.runs(_same, range(ITEMS))
-        short = meter.runs(_same, range(workers), jobs=max(1, SHORT_ITEMS // workers))
+        brief = meter.runs(_same, range(ITEMS))
+        sleeping = min(ITEMS, ITEMS_PER_WORKER * workers)
+        many = meter.runs(nap, [PAUSE_S] * sleeping)
+        short = meter.runs(nap, [PAUSE_S] * workers, jobs=max(1, sleeping // workers))
         blobs = meter.runs(len, [bytes(BLOB_BYTES)] * BLOBS)
-    return Readings(cores, latency_s, bandwidth, connect_s, slot_start_s, no_ops, naps, trips, many, short, blobs)
+    return Readings(
+        cores, latency_s, bandwidth, connect_s, slot_start_s, no_ops, naps, trips, brief, many, short, blobs
+    )
 
 
 @contextmanager
@@ -174,6 +188,7 @@ def worked_out(found: Readings) -> Calibration:
     controller_event_s, controller_message_s = shares([(*at_controller(run), run.controller_s) for run in jobs])
     worker_event_s, worker_message_s = shares([(*at_workers(run), run.workers_s) for run in jobs])
     client_s = found.many.client_s / found.many.sent["Values"]
+    ticket_s, wake_s = slot_shares(*(run.slots_s / run.sent["SendWork"] for run in (found.brief, found.many)))
     events, messages = at_controller(found.blobs)
     blobs_s = found.blobs.controller_s - events * controller_event_s - messages * controller_message_s
     costs = Costs(
@@ -188,7 +203,8 @@ def worked_out(found: Readings) -> Calibration:
         client_message_s=client_s / 2,
         client_item_s=max(found.no_ops.client_s - found.no_ops.sent["Values"] * client_s, 0.0) / NO_OPS,
         byte_s=max(blobs_s, 0.0) / (2 * BLOBS * BLOB_BYTES),
-        ticket_s=found.many.slots_s / ITEMS,
+        ticket_s=ticket_s,
+        wake_s=wake_s,
         task_s=found.no_ops.busy_s / NO_OPS,
         pipe_s=0.0,
         slot_start_s=found.slot_start_s,
@@ -248,6 +264,17 @@ def shares(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
     return min(edges, key=lambda edge: sum((e * edge[0] + m * edge[1] - 1) ** 2 for e, m in scaled))
 
 
+def slot_shares(brief_s: float, slept_s: float) -> tuple[float, float]:
+    """Seconds of a slot for a batch and for a wake-up, neither below 0.
+
+    Args:
+        brief_s: what it spends on a batch of one task that does nothing: a wake-up, and the batch.
+        slept_s: on one that sleeps: another wake-up.
+    """
+    wake_s = min(max(slept_s - brief_s, 0.0), brief_s)
+    return brief_s - wake_s, wake_s
+
+
 def left_for_pipe_s(costs: Costs, makespan_s: float, items: int) -> float:
     """What the way through the pipe must take, twice for each item, for the model to need as long as the cluster did.
 
@@ -263,7 +290,7 @@ def left_for_pipe_s(costs: Costs, makespan_s: float, items: int) -> float:
 
 # --- for people -----------------------------------------------------------------------------------------
 
-_SHARED_OUT: Final = f"CPU time of {ITEMS:,} single no-ops and of {SHORT_ITEMS:,} in short jobs, all cores busy"
+_SHARED_OUT: Final = f"CPU time for single tasks that sleep {PAUSE_S * 1e3:g} ms, in one job and in short ones"
 _HOW: Final[Mapping[str, str]] = MappingProxyType(
     {
         "latency_s": "half a TCP round trip of one byte between two processes",
@@ -278,7 +305,8 @@ _HOW: Final[Mapping[str, str]] = MappingProxyType(
         "client_item_s": f"this process's CPU time for {NO_OPS:,} no-ops, without their results' messages",
         "byte_s": "the controller's CPU time for items of 1 MB, in and out",
         "pipe_s": "what nothing else explains of a single no-op's round trip, half of it",
-        "ticket_s": "CPU time of the slots for a single no-op",
+        "ticket_s": "CPU time of the slots for a single no-op, without a wake-up",
+        "wake_s": f"what they spend on a task that sleeps {PAUSE_S * 1e3:g} ms, and not on a no-op",
         "task_s": f"what a slot counts for each of {NO_OPS:,} no-ops",
         "slot_start_s": "from the start of the process to its first word",
         "jitter": "not measured",

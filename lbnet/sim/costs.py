@@ -35,10 +35,13 @@ class Costs:
         byte_s: to copy, pack and encrypt one byte, once on each side.
         pipe_s: latency between a worker and its slots.
         ticket_s: a slot's overhead for each batch that it is handed.
+        wake_s: a slot's, each time that it is woken by a batch or by the end of what it slept for. Paid if the cores
+            are shared (``host_cores``).
         task_s: a slot's overhead for each task.
         slot_start_s: to start a slot process, after its worker has joined.
         jitter: the work of a process takes up to this share longer, at random.
-        host_cores: the whole cluster is on one machine, and all messaging shares so many cores; None: it has its own.
+        host_cores: the whole cluster is on one machine, and its processes share so many cores: all messaging, and what
+            slots do beside their tasks. Tasks hold none, as if they slept. None: each process has a core of its own.
     """
 
     latency_s: float = 50e-6
@@ -54,6 +57,7 @@ class Costs:
     byte_s: float = 0.5e-9
     pipe_s: float = 30e-6
     ticket_s: float = 20e-6
+    wake_s: float = 0.0
     task_s: float = 0.15e-6
     slot_start_s: float = 0.1
     jitter: float = 0.0

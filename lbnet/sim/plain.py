@@ -56,7 +56,9 @@ class PlainTicket(Ticket):
     def limited(self) -> None:
         """What has not begun is planned anew."""
         assert self._first is not None, "what is claimed was asked before"
-        self._plan(self._first)
+        self._last, when = self._walk(math.inf)
+        # It may be due already, and wait for a core.
+        self.again(max(when, self.slot.engine.now), self._tell)
 
     # --- planning ---------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """A single-threaded process that handles one event after the other: what comes meanwhile waits.
 
+Where cores are shared, a process waits for one when something wakes it up, and keeps it until it has nothing to do.
+
 It must not know what the events mean.
 """
 
@@ -38,13 +40,23 @@ class Cores:
         self._free = count
         self._waiting: deque[Callable[[], None]] = deque()
 
-    def want(self, start: Callable[[], None]) -> None:
-        """Call ``start`` as soon as there is a core for it."""
+    def want(self, start: Callable[[], None], *, first: bool = False) -> None:
+        """Call ``start`` as soon as there is a core for it; ``first``: before all others that wait."""
         if self._free:
             self._free -= 1
             start()
+        elif first:
+            self._waiting.appendleft(start)
         else:
             self._waiting.append(start)
+
+    def spend(self, seconds: float, then: Callable[[], None], *, first: bool = False) -> None:
+        """Keep a core for so long, as soon as there is one; then call ``then``, whose ``first`` wish has it next."""
+        self.want(lambda: self._engine.at(self._engine.now + seconds, self._spent, then), first=first)
+
+    def _spent(self, then: Callable[[], None]) -> None:
+        then()
+        self.release(None)
 
     def release(self, _: object) -> None:
         """A core is free."""
@@ -143,10 +155,10 @@ class Process(ABC):
             end = self.take(item)
             self.busy_s += end - now
         self._free_at = end
-        if self._cores is not None:
-            self.engine.at(end, self._cores.release, None)
         if self._inbox and self.alive:
-            self._begin(self._inbox.popleft(), end)
+            self._work(self._inbox.popleft(), end)
         else:
+            if self._cores is not None:
+                self.engine.at(end, self._cores.release, None)
             self._busy = False
             self._inbox.clear()

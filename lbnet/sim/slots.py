@@ -16,6 +16,7 @@ from lbnet.core.events import Event, SlotDone, SlotFinished
 from lbnet.sim.book import Book, Tasks
 from lbnet.sim.costs import Costs
 from lbnet.sim.engine import Engine
+from lbnet.sim.process import Cores
 from lbnet.types import Group, SlotId
 
 
@@ -75,6 +76,15 @@ class Ticket(ABC):
 
     def _on_time(self, argument: tuple[int, Callable[[], None]]) -> None:
         version, step = argument
+        slot = self.slot
+        if version == self._version and slot.owner.alive:
+            if slot.cores is None:
+                step()
+            else:
+                slot.cores.spend(slot.wake_s, lambda: self._on_core(argument))
+
+    def _on_core(self, argument: tuple[int, Callable[[], None]]) -> None:
+        version, step = argument
         if version == self._version and self.slot.owner.alive:
             step()
 
@@ -104,10 +114,19 @@ class Slot:
         costs: its overheads.
         speed: seconds of a task take ``1 / speed`` here.
         make: a ticket for a batch.
+        cores: that it needs when it is woken, and shares with others; None: it has a core of its own.
     """
 
     def __init__(
-        self, engine: Engine, owner: Owner, number: SlotId, book: Book, costs: Costs, speed: float, make: MakeTicket
+        self,
+        engine: Engine,
+        owner: Owner,
+        number: SlotId,
+        book: Book,
+        costs: Costs,
+        speed: float,
+        make: MakeTicket,
+        cores: Cores | None = None,
     ) -> None:
         self.engine = engine
         self.owner = owner
@@ -115,6 +134,8 @@ class Slot:
         self.book = book
         self.task_s = costs.task_s
         self.speed = speed
+        self.cores = cores
+        self.wake_s = costs.wake_s
         self.flushed_at = -limits.RESULT_FLUSH_S
         self._ticket_s = costs.ticket_s
         self._make = make
@@ -152,11 +173,27 @@ class Slot:
         self.owner.from_slot(events)
         if self._waiting:
             following, arrives = self._waiting.popleft()
-            self._begin(following, max(arrives, self.engine.now))
+            if self.cores is not None and arrives <= self.engine.now:
+                # It is awake, and keeps its core.
+                self._running = following
+                self.cores.spend(self._ticket_s, lambda: self._on_core(following), first=True)
+            else:
+                self._begin(following, max(arrives, self.engine.now))
 
     def _begin(self, ticket: Ticket, when: float) -> None:
         self._running = ticket
-        ticket.again(when + self._ticket_s, lambda: self._start(ticket))
+        if self.cores is None:
+            ticket.again(when + self._ticket_s, lambda: self._start(ticket))
+        else:
+            self.engine.at(when, self._wake, ticket)
+
+    def _wake(self, ticket: Ticket) -> None:
+        assert self.cores is not None, "who shares no cores waits for none"
+        self.cores.spend(self.wake_s + self._ticket_s, lambda: self._on_core(ticket))
+
+    def _on_core(self, ticket: Ticket) -> None:
+        if self.owner.alive:
+            self._start(ticket)
 
     def _start(self, ticket: Ticket) -> None:
         ticket.started = True

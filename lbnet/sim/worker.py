@@ -77,7 +77,9 @@ class WorkerNode(Node):
         self._record = record
         self._pipe_s = costs.pipe_s
         self._urgent: deque[Event] = deque()
-        self._slots = [Slot(engine, self, SlotId(number), book, costs, speed, _make_ticket) for number in range(slots)]
+        self._slots = [
+            Slot(engine, self, SlotId(number), book, costs, speed, _make_ticket, cores) for number in range(slots)
+        ]
 
     def start_slots(self) -> None:
         """The slot processes are up now."""

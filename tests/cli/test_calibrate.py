@@ -11,7 +11,16 @@ import pytest
 from click.testing import CliRunner
 
 from lbnet.cli import calibration, calibration_runs, main
-from lbnet.cli.calibration import Calibration, Readings, at_controller, at_workers, rows_of, shares, worked_out
+from lbnet.cli.calibration import (
+    Calibration,
+    Readings,
+    at_controller,
+    at_workers,
+    rows_of,
+    shares,
+    slot_shares,
+    worked_out,
+)
 from lbnet.cli.calibration_runs import Run, median_run
 from lbnet.errors import UsageError
 from lbnet.sim.costs import Costs
@@ -31,7 +40,8 @@ TRUE = Costs(
     client_item_s=0.1e-6,
     byte_s=0.7e-9,
     pipe_s=40e-6,
-    ticket_s=80e-6,
+    ticket_s=50e-6,
+    wake_s=30e-6,
     task_s=0.06e-6,
     slot_start_s=0.07,
     host_cores=2,
@@ -39,13 +49,13 @@ TRUE = Costs(
 NOTHING = Run(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, {}, {})
 
 
-def single(items: int, jobs: int = 1) -> Run:
-    """What tasks cost that go one at a time, in so many jobs."""
+def single(items: int, jobs: int = 1, *, wakes: int = 2) -> Run:
+    """What tasks cost that go one at a time, in so many jobs, and wake their slots so often."""
     opening = {"OpenJob": jobs, "Function": jobs, "Submit": jobs, "CloseJob": jobs}
     got = {"Idle": items, "Ack": items, "Result": items} | opening
     to_workers = {"SendWork": items, "OpenJob": 2 * jobs, "Function": 2 * jobs, "JobEnded": 2 * jobs}
     sent = to_workers | {"Values": items, "JobDone": jobs}
-    run = replace(NOTHING, got=got, sent=sent, slots_s=items * TRUE.ticket_s)
+    run = replace(NOTHING, got=got, sent=sent, slots_s=items * (TRUE.ticket_s + wakes * TRUE.wake_s))
     events, messages = at_controller(run)
     controller_s = events * TRUE.controller_event_s + messages * TRUE.controller_message_s
     events, messages = at_workers(run)
@@ -72,6 +82,7 @@ def readings() -> Readings:
         ),
         naps=replace(NOTHING, busy_s=calibration.NAPS * (calibration.NAP_S + 50e-6)),
         trips=replace(NOTHING, makespan_s=trips_s),
+        brief=single(calibration.ITEMS, wakes=1),
         many=single(calibration.ITEMS),
         short=single(2_400, 300),
         blobs=replace(blobs, controller_s=blobs.controller_s + 2 * blob_bytes * TRUE.byte_s),
@@ -112,6 +123,15 @@ def test_shares_are_never_negative_and_explain_the_whole_as_well_as_can_be(
 
     steps = [(event / 10, message / 10) for event in range(120) for message in range(120)]
     assert error(*found) <= min(error(*step) for step in steps) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("brief_s", "slept_s", "expected"), [(5.0, 8.0, (2.0, 3.0)), (5.0, 4.0, (5.0, 0.0)), (5.0, 11.0, (0.0, 5.0))]
+)
+def test_a_slot_is_woken_once_more_by_a_task_that_sleeps(
+    brief_s: float, slept_s: float, expected: tuple[float, float]
+) -> None:
+    assert slot_shares(brief_s, slept_s) == expected
 
 
 def test_workers_are_charged_for_their_slots() -> None:
@@ -166,7 +186,7 @@ def test_the_table_names_every_cost_its_unit_and_how_it_was_measured(told: list[
         assert row.how
         line = next(line for line in result.output.splitlines() if line.startswith(f"{row.name} "))
         assert row.how in line
-    assert "80.00 us" in result.output
+    assert "50.00 us" in result.output
     assert "2e+09 bytes/s" in result.output
 
 
@@ -187,7 +207,7 @@ def test_a_real_cluster_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration_runs, "REPEATS", 1)
     for name, count in (
         ("ITEMS", 400),
-        ("SHORT_ITEMS", 40),
+        ("ITEMS_PER_WORKER", 20),
         ("TRIPS", 100),
         ("NO_OPS", 20_000),
         ("BLOBS", 4),

@@ -9,6 +9,7 @@ from lbnet.sim.book import Book, Tasks
 from lbnet.sim.costs import Costs
 from lbnet.sim.engine import Engine
 from lbnet.sim.plain import PlainTicket
+from lbnet.sim.process import Cores
 from lbnet.sim.slots import Slot, Ticket
 from lbnet.sim.units import UnitTicket
 from lbnet.sim.work import Workload
@@ -32,7 +33,8 @@ class SlotOwner:
         self.running = 0
         self.said: list[tuple[float, Event]] = []
         self.book = Book(workload)
-        self.slot = Slot(self.engine, self, SlotId(0), self.book, costs, speed, make_ticket)
+        self.cores = None if costs.host_cores is None else Cores(self.engine, costs.host_cores)
+        self.slot = Slot(self.engine, self, SlotId(0), self.book, costs, speed, make_ticket, self.cores)
         self.engine.now = self.start = 1.0
         self.slot.flushed_at = self.start - limits.RESULT_FLUSH_S
 
