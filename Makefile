@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types sim chaos bench fidelity scaling clean
+.PHONY: help setup demo test lint types sim survive chaos bench fidelity scaling clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: $(VENV)/.bench ## measure efficiency: strategies x workers x workloads, C
 
 sim: setup ## compare all strategies in the simulator, 16 to 1,024 workers
 	@$(BIN)/lbnet simulate --strategy sb,rp,arr,grr,shared,lifeline,pmap --workers 16,64,256,1024 --workload uts:T1 --seed 7
+
+survive: setup ## kill a controller and a worker with 100,000 tasks, start them again, and count the results
+	@$(BIN)/python scripts/survive.py
 
 chaos: setup ## kill, stop and cut off real processes for a minute, and check every result
 	@$(BIN)/python -m bench.chaos

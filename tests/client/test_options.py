@@ -98,3 +98,10 @@ def test_a_strategy_may_be_given_as_an_object_or_its_class() -> None:
 def test_what_is_no_strategy_is_refused() -> None:
     with pytest.raises(UsageError, match=r"a subclass of lbnet\.Strategy"):
         Options().changed({"strategy": int})
+
+
+def test_whether_a_job_is_detached_travels_and_is_yes_or_no() -> None:
+    assert Options(detached=True).for_job("f").detached
+    assert not Options().for_job("f").detached
+    with pytest.raises(UsageError, match="detached must be True or False; it is 1"):
+        Options(detached=1)  # type: ignore[arg-type]
