@@ -5,6 +5,7 @@ The thread takes all that waits into one transaction, so that the busier it is, 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -34,10 +35,7 @@ class Journal:
     """
 
     def __init__(self, directory: Path) -> None:
-        try:
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise JournalError(f"{directory} cannot be made ({error.strerror}): choose another --state-dir") from None
+        _make(directory)
         self.directory = directory
         self._lock = DirectoryLock(directory / LOCK_NAME)
         try:
@@ -133,14 +131,15 @@ class Journal:
     # --- the thread ---------------------------------------------------------------------------------
 
     def _run(self, safe: Callable[[int], None], failed: Callable[[JournalError], None]) -> None:
+        untidy = False
         while True:
             with self._wake:
-                while not self._waiting and not self._stop.is_set():
+                while not self._waiting and not self._stop.is_set() and not untidy:
                     self._wake.wait()
-                if not self._waiting:
+                if not self._waiting and self._stop.is_set():
                     return
                 batch = self._next()
-            if self._write(batch, failed):
+            if batch and self._write(batch, failed):
                 with self._wake:
                     for addition, size in batch:
                         self._pending_bytes -= size
@@ -148,10 +147,13 @@ class Journal:
                         self._waiting.popleft()
                 self._safe += len(batch)
                 safe(self._safe)
-            else:
+            elif batch:
                 if self._stop.is_set():
                     return
                 self._stop.wait(TRY_AGAIN_S)
+                continue
+            with self._writing:
+                untidy = self._store.tidy()
 
     def _next(self) -> list[tuple[Addition, int]]:
         batch: list[tuple[Addition, int]] = []
@@ -167,15 +169,30 @@ class Journal:
         try:
             with self._writing:
                 self._store.add([addition for addition, _ in batch])
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, MemoryError) as error:
             if self.problem is None:
-                self.problem = str(error)
+                self.problem = str(error) or "no memory"
                 failed(
                     JournalError(
-                        f"the journal in {self.directory} cannot be written ({error}): no more work is taken in, and "
-                        "results are held back, until there is room; what was acknowledged is safe"
+                        f"the journal in {self.directory} cannot be written ({self.problem}): no more work is taken "
+                        "in, and results are held back, until there is room; what was acknowledged is safe"
                     )
                 )
             return False
         self.problem = None
         return True
+
+
+def _make(directory: Path) -> None:
+    """Make a directory that a power loss does not take away again, with the journal in it."""
+    made = [path for path in (directory, *directory.parents) if not path.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in made:
+            entry = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(entry)
+            finally:
+                os.close(entry)
+    except OSError as error:
+        raise JournalError(f"{directory} cannot be made ({error.strerror}): choose another --state-dir") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from lbnet.errors import JournalError
@@ -16,7 +17,7 @@ class DirectoryLock:
         path: the lock's file; it holds the process id of whoever has it.
 
     Raises:
-        JournalError: another process has it, or the file cannot be written.
+        JournalError: another process has it, or the file cannot be written or locked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,15 +29,21 @@ class DirectoryLock:
             ) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = os.read(self._file, 20).decode(errors="replace").strip()
             os.close(self._file)
             raise JournalError(
                 f"another controller (process {holder or 'unknown'}) uses the state in {path.parent}: "
                 "stop it, or choose another --state-dir"
             ) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+        except OSError as error:
+            os.close(self._file)
+            raise JournalError(
+                f"{path.parent} cannot be locked ({error.strerror}): choose a --state-dir on a local disk"
+            ) from None
+        with suppress(OSError):  # a full disk: the lock holds all the same, and says nothing of who has it
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
         """Let others have it."""

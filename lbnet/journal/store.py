@@ -1,31 +1,32 @@
 """The journal's file: records in the order in which they came, each with a checksum, in SQLite.
 
-A record is safe when its transaction is: SQLite's write-ahead log is synced at every commit (``synchronous=FULL``), so
-that neither the death of the process nor that of the machine takes it back. A torn end was never acknowledged, and is
-dropped. Three things show that anything else is missing: a head for each job (how many records, and the last of them),
-one for the whole, and beside the file a mark with the last number that was acknowledged, for SQLite itself forgets
-quietly what follows a damaged page of its log.
+A record is safe when its transaction is: SQLite's write-ahead log is synced at every commit (``synchronous=FULL``;
+``NORMAL`` syncs at checkpoints only, so that a power loss would take acknowledged commits back), and with
+``fullfsync`` macOS empties the disk's own cache, too. So neither the death of the process nor that of the machine
+takes it back. A torn end was never acknowledged, and is dropped.
+
+SQLite itself forgets quietly what follows a damaged page of its log. So every change has a number, records or not, and
+beside the file a mark holds the last one that was acknowledged.
 
 It must not know of threads.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lbnet.errors import JournalError
-from lbnet.journal.sums import MARK, mark, read_mark, sum_of
+from lbnet.journal.markfile import MarkFile
+from lbnet.journal.reading import APPLICATION_ID, VERSION, Contents, Reader, check_header, damaged, refused
+from lbnet.journal.sums import mark, state, sum_of
 
 NAME = "journal.sqlite3"
 MARK_NAME = "journal.mark"
-APPLICATION_ID = 0x6C626E74
-VERSION = 1
 CLUSTER_BYTES = 16
 PAGE_BYTES = 4096
 
@@ -37,6 +38,11 @@ CREATE TABLE heads (job INTEGER PRIMARY KEY, records INTEGER NOT NULL, last INTE
 """
 
 _FREE_PAGES = 256
+"""So many unused pages, or a quarter of all, stay in the file for what comes next."""
+
+_TIDY_PAGES = 1024
+"""Given back at once: what is to be written waits for so long."""
+
 _WAL_BYTES_MAX = 64 << 20
 
 
@@ -57,93 +63,77 @@ class Store:
         page_bytes: of SQLite, for a new one.
 
     Raises:
-        JournalError: it cannot be read, is damaged, or of another version.
+        JournalError: it cannot be used, is damaged, or of another version. Its files are as they were.
     """
 
     def __init__(self, directory: Path, page_bytes: int = PAGE_BYTES) -> None:
         self.path = directory / NAME
-        self._mark_path = directory / MARK_NAME
-        self._counts: dict[int, int] = {}
+        self._wal_path = directory / f"{NAME}-wal"
         try:
-            self._mark = os.open(self._mark_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise JournalError(f"{self.path} cannot be opened ({error}): choose another --state-dir") from None
-        try:
-            self._open(page_bytes)
-        except sqlite3.Error as error:
-            self.close()
-            raise self._damaged(str(error)) from None
-        except BaseException:
-            self.close()
-            raise
-
-    def _open(self, page_bytes: int) -> None:
-        db = self._db
-        application, version = (self._pragma(name) for name in ("application_id", "user_version"))
-        if version == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            self._create(page_bytes)
-        elif application != APPLICATION_ID:
-            raise JournalError(f"{self.path} is no journal of lbnet: choose another --state-dir")
-        elif version > VERSION:
+            self._mark = MarkFile(directory / MARK_NAME)
+        except OSError as error:
             raise JournalError(
-                f"{self.path} is of version {version}, and this lbnet reads up to version {VERSION}: "
-                "install the newer one"
-            )
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_MAX}")
-        problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            raise self._damaged(str(problem))
-        self._verify()
+                f"{directory} cannot be written ({error.strerror}): choose another --state-dir"
+            ) from None
+        try:
+            acknowledged = self._mark.read()
+            contents = self._examine(acknowledged)
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            try:
+                contents = self._begin(page_bytes) if contents is None else contents
+                self._set_up()
+            except BaseException:
+                self._db.close()
+                raise
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter from a damaged text of SQLite's own
+            self._mark.close()
+            raise refused(self.path, error) from None
+        except BaseException:
+            self._mark.close()
+            raise
+        self._reader = Reader(self._db, self.path)
+        self.cluster = contents.cluster
+        self.last = contents.last
+        self._peers = contents.peers
+        self._counts = dict(contents.counts)
+        if acknowledged is None:
+            self._mark.write(self.last, sync=True)
 
-    def _create(self, page_bytes: int) -> None:
-        """A new journal begins, all of it or nothing."""
-        db = self._db
-        if self._read_mark() is not None:
-            raise self._damaged("it is empty, and records were acknowledged")
-        db.execute(f"PRAGMA page_size = {page_bytes}")
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA.split(";"):
-            db.execute(statement)
+    def _examine(self, acknowledged: int | None) -> Contents | None:
+        """What is there, None for nothing yet. A connection that could write would change files by being closed."""
+        if acknowledged is not None or _size_of(self._wal_path):
+            check_header(self.path)
+        elif not _size_of(self.path):
+            return None
+        with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
+            contents = Reader(db, self.path).contents()
+        end = 0 if contents is None else contents.last
+        if acknowledged is not None and (contents is None or acknowledged > end):
+            raise damaged(self.path, f"it ends at number {end}, where {acknowledged} was acknowledged")
+        return contents
+
+    def _set_up(self) -> None:
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = ON"):
+            self._db.execute(f"PRAGMA {setting}")
+        self._db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_MAX}")
+
+    def _begin(self, page_bytes: int) -> Contents:
+        """A new journal, all of it or nothing."""
+        self._db.execute(f"PRAGMA page_size = {page_bytes}")
+        self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        self._set_up()
         cluster = secrets.token_bytes(CLUSTER_BYTES)
-        self._set("cluster", cluster + sum_of(0, 0, cluster))
-        self._set("peers", mark(1))
-        self._set("state", _state(0, 0))
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {VERSION}")
-        db.execute("COMMIT")
-        os.pwrite(self._mark, mark(0), 0)
+        with self._transaction():
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+            self._set("cluster", cluster + sum_of(0, 0, cluster))
+            self._set("peers", mark(1))
+            self._set("state", state(0, 0))
+            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
+        return Contents(cluster, peers=1, last=0, counts={})
 
     # --- reading ------------------------------------------------------------------------------------
-
-    def _verify(self) -> None:
-        cluster = self._get("cluster")
-        self.cluster = cluster[:CLUSTER_BYTES]
-        if cluster[CLUSTER_BYTES:] != sum_of(0, 0, self.cluster):
-            raise self._damaged("its id does not fit its checksum")
-        self._peers()
-        state = self._get("state")
-        self.last, jobs = int.from_bytes(state[:8], "little"), int.from_bytes(state[8:16], "little")
-        if state != _state(self.last, jobs):
-            raise self._damaged("its state does not fit its checksum")
-        self._counts = {}
-        for job, count, last, checksum in self._db.execute("SELECT job, records, last, sum FROM heads"):
-            if checksum != sum_of(job, last, str(count).encode()):
-                raise self._damaged(f"the head of job {job} does not fit its checksum")
-            found, end = self._db.execute("SELECT count(*), max(seq) FROM records WHERE job = ?", (job,)).fetchone()
-            if (found, end) != (count, last):
-                raise self._damaged(f"job {job} has {found} records up to {end}, where {count} up to {last} were kept")
-            self._counts[job] = count
-        if len(self._counts) != jobs:
-            raise self._damaged(f"it has {len(self._counts)} jobs, where {jobs} were kept")
-        acknowledged = self._read_mark()
-        if acknowledged is not None and acknowledged > self.last:
-            raise self._damaged(f"it ends at record {self.last}, where {acknowledged} were acknowledged")
 
     def records(self) -> Iterator[bytes]:
         """All records in order.
@@ -151,26 +141,12 @@ class Store:
         Raises:
             JournalError: one of them is damaged.
         """
-        total = 0
-        try:
-            for seq, job, body, checksum in self._db.execute("SELECT seq, job, body, sum FROM records ORDER BY seq"):
-                if not isinstance(body, bytes) or job not in self._counts or checksum != sum_of(seq, job, body):
-                    raise self._damaged(f"record {seq} does not fit its checksum")
-                total += 1
-                yield body
-        except sqlite3.Error as error:
-            raise self._damaged(f"after {total} records: {error}") from None
-        if total != sum(self._counts.values()):
-            raise self._damaged(f"{total} records were read, where {sum(self._counts.values())} were kept")
+        return self._reader.records(sum(self._counts.values()))
 
-    def _read_mark(self) -> int | None:
-        data = os.pread(self._mark, MARK.size + 1, 0)
-        if not data:
-            return None
-        number = read_mark(data)
-        if number is None:
-            raise JournalError(f"{self._mark_path} is damaged at offset 0: the journal beside it may lack its end")
-        return number
+    @property
+    def size_bytes(self) -> int:
+        """Of its files."""
+        return _size_of(self.path) + _size_of(self._wal_path)
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -180,39 +156,80 @@ class Store:
         Raises:
             sqlite3.Error: they could not be written; nothing has changed.
         """
-        db = self._db
         counts: dict[int, int] = {}
         last = self.last
-        shrunk = False
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             for addition in additions:
                 job = addition.job
                 if addition.whole:
-                    db.execute("DELETE FROM records WHERE job = ?", (job,))
+                    self._db.execute("DELETE FROM records WHERE job = ?", (job,))
                     counts[job] = 0
-                    shrunk = True
                 rows = [(seq, job, body, sum_of(seq, job, body)) for seq, body in enumerate(addition.bodies, last + 1)]
-                db.executemany("INSERT INTO records VALUES (?, ?, ?, ?)", rows)
+                self._db.executemany("INSERT INTO records VALUES (?, ?, ?, ?)", rows)
                 last += max(len(rows), 1)  # what only deletes has a number, too, or its loss would not be seen
                 counts[job] = counts.get(job, self._counts.get(job, 0)) + len(rows)
             for job, count in counts.items():
                 self._set_head(job, count)
-            jobs = len((self._counts.keys() | counts.keys()) - {job for job, count in counts.items() if not count})
-            self._set("state", _state(last, jobs))
-            db.execute("COMMIT")
+            kept = {job: count for job, count in (self._counts | counts).items() if count}
+            self._set("state", state(last, len(kept)))
+        self._counts = kept
+        self._acknowledge(last)
+
+    def reserve_peers(self, count: int) -> int:
+        """The first of ``count`` ids that were never given.
+
+        Raises:
+            sqlite3.Error: that could not be written; nothing has changed.
+        """
+        first = self._peers
+        with self._transaction():
+            self._set("peers", mark(first + count))
+            self._set("state", state(self.last + 1, len(self._counts)))
+        self._peers = first + count
+        self._acknowledge(self.last + 1)
+        return first
+
+    def tidy(self) -> bool:
+        """Give some unused pages back to the file system. Returns whether there are more.
+
+        A failure is no error: they stay for later records.
+        """
+        try:
+            if not self._untidy():
+                return False
+            self._db.executescript(f"PRAGMA incremental_vacuum({_TIDY_PAGES})")  # execute() would take one step, a page
+            if self._untidy():
+                return True
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file shrinks by that, and not before
+        except sqlite3.Error:
+            pass
+        return False
+
+    def close(self) -> None:
+        """Close its files."""
+        self._db.close()
+        self._mark.close()
+
+    # --- small things -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
         except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
+
+    def _acknowledge(self, last: int) -> None:
         self.last = last
-        self._counts.update(counts)
-        for job in [job for job, count in counts.items() if not count]:
-            del self._counts[job]
-        with suppress(OSError):  # it shows damage, and nothing else; the records are safe
-            os.pwrite(self._mark, mark(last), 0)
-        if shrunk and self._pragma("freelist_count") > max(_FREE_PAGES, self._pragma("page_count") // 4):
-            db.executescript("PRAGMA incremental_vacuum")  # execute() would take one step, a page
+        self._mark.write(last)
+
+    def _untidy(self) -> bool:
+        unused, pages = self._reader.pragma("freelist_count"), self._reader.pragma("page_count")
+        return unused > max(_FREE_PAGES, pages // 4)
 
     def _set_head(self, job: int, count: int) -> None:
         if not count:
@@ -222,53 +239,12 @@ class Store:
         head = (job, count, last, sum_of(job, last, str(count).encode()))
         self._db.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?)", head)
 
-    def reserve_peers(self, count: int) -> int:
-        """The first of ``count`` ids that were never given.
-
-        Raises:
-            sqlite3.Error: that could not be written.
-        """
-        first = self._peers()
-        self._set("peers", mark(first + count))
-        return first
-
-    def _peers(self) -> int:
-        number = read_mark(self._get("peers"))
-        if number is None:
-            raise self._damaged("the number of its peers does not fit its checksum")
-        return number
-
-    @property
-    def size_bytes(self) -> int:
-        """Of its files."""
-        paths = (self.path, self.path.with_name(NAME + "-wal"))
-        return sum(path.stat().st_size for path in paths if path.exists())
-
-    def close(self) -> None:
-        """Close its files."""
-        self._db.close()
-        os.close(self._mark)
-
-    # --- small things -------------------------------------------------------------------------------
-
-    def _get(self, name: str) -> bytes:
-        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        if row is None or not isinstance(row[0], bytes):
-            raise self._damaged(f"it has no {name}")
-        return row[0]
-
     def _set(self, name: str, value: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
-    def _pragma(self, name: str) -> int:
-        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def _damaged(self, what: str) -> JournalError:
-        return JournalError(
-            f"the journal {self.path} is damaged: {what}; nothing was changed: restore the directory from a copy, "
-            "or move it away to begin without it"
-        )
-
-
-def _state(last: int, jobs: int) -> bytes:
-    return last.to_bytes(8, "little") + jobs.to_bytes(8, "little") + sum_of(last, jobs)
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
