@@ -59,8 +59,8 @@ class Record:
         self.handled += 1
         kind = type(event.message) if type(event) is Received else type(event)
         self._times.append(now)
-        self._lines.append(who << 40 | _NUMBERS[kind] << 24 | (min(_EFFECTS_MAX, effects)))
-        if self.handled % _LINES == 0:
+        self._lines.append(who << 40 | _NUMBERS[kind] << 24 | min(effects, _EFFECTS_MAX))
+        if len(self._times) >= _LINES:
             self._take_in()
 
     def digest(self) -> str:

@@ -38,6 +38,12 @@ def overhead(seconds: float, power: float = 0.0) -> Callable[[float], float]:
 
 
 class TestSearch:
+    @pytest.mark.parametrize(("tolerance", "state"), [(0.005, State.OPEN), (0.015, State.FOUND)])
+    def test_who_is_content_with_less_ends_sooner(self, tolerance: float, state: State) -> None:
+        search = Search(1.0, TARGET, 1e9, tolerance)
+        search.tell(TARGET + 0.01)
+        assert search.state is state
+
     @pytest.mark.parametrize("guess_s", [0.01, 1.0, 39.0, 41.0, 300.0, 1e4])
     @pytest.mark.parametrize("power", [0.0, 0.3, 0.6])
     def test_finds_the_work_in_few_tries_from_wherever_it_begins(self, guess_s: float, power: float) -> None:
