@@ -119,7 +119,7 @@ def _names(exceptions: Any) -> tuple[str, ...]:
         else:
             raise UsageError(f"retry_on must be exception classes or their names; it is {exceptions!r}")
     if len(names) > limits.RETRY_ON_MAX:
-        raise UsageError(f"retry_on names {len(names)} exceptions; the limit is {limits.RETRY_ON_MAX}")
+        raise UsageError(f"retry_on must be {limits.RETRY_ON_MAX} exceptions at most; it is {len(names)}")
     return tuple(sorted(set(names)))
 
 

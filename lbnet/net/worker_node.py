@@ -116,6 +116,7 @@ class WorkerNode:
         self._bystander.stop()
         for task in self._connecting:
             task.cancel()
+        pools = (self._pool, *self._left.values())  # those that are left are forgotten once nobody waits for them
         try:
             await asyncio.gather(
                 self._reception.close(),
@@ -125,7 +126,7 @@ class WorkerNode:
             )
             await asyncio.gather(*self._connecting, return_exceptions=True)
         except asyncio.CancelledError:
-            for pool in (self._pool, *self._left.values()):
+            for pool in pools:
                 for slot in range(self._slots):
                     pool.execute(effects.Kill(SlotId(slot)))
             raise

@@ -9,6 +9,8 @@ import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
+import psutil
+
 from lbnet.core.controller import Controller
 from lbnet.core.events import Event
 from lbnet.journal.journal import Journal
@@ -41,6 +43,11 @@ DEADLINE_S = 20.0
 """Nothing here takes a second; a machine that is busy with something else may need a little longer."""
 
 A_MESSAGE = TypeVar("A_MESSAGE", bound=Message)
+
+
+def children() -> set[int]:
+    """The pids of all child processes of the test's own."""
+    return {child.pid for child in psutil.Process().children()}
 
 
 async def until(

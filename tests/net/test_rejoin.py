@@ -64,6 +64,7 @@ from tests.net.cluster import (
     RawPeer,
     SilentPool,
     batch_of,
+    children,
     controller,
     do_work,
     frames,
@@ -172,22 +173,20 @@ async def scene(rejoin_timeout_s: float = PATIENCE_S) -> AsyncIterator[Scene]:
             await worker.stop()
 
 
-BREAKS: dict[str, Callable[[RawPeer], Any]] = {
-    "closed": lambda boss: asyncio.sleep(0, boss.close()),
-    "reset": lambda boss: asyncio.sleep(0, boss.reset()),
-    "nonsense": lambda boss: boss.write(frame(b"\xc1")),
-    "not for a worker": lambda boss: boss.write(frames(Idle(0.0))),
-}
+NONSENSE: dict[str, bytes] = {"nonsense": frame(b"\xc1"), "not for a worker": frames(Idle(0.0))}
 
 
 @pytest.mark.usefixtures("silent_pool")
-@pytest.mark.parametrize("break_link", BREAKS.values(), ids=BREAKS)
-async def test_a_worker_whose_link_broke_comes_back_as_who_it_was(break_link: Callable[[RawPeer], Any]) -> None:
+@pytest.mark.parametrize("how", ["close", "reset", *NONSENSE])
+async def test_a_worker_whose_link_broke_comes_back_as_who_it_was(how: str) -> None:
     async with scene() as at:
         first = at.greeting
         assert (first.peer, first.cluster) == (CONTROLLER, b"")
         await at.give(JOB, abs, [1])
-        await break_link(at.boss)
+        if how in NONSENSE:
+            await at.boss.write(NONSENSE[how])
+        else:
+            getattr(at.boss, how)()
         await at.meet(ME, HERE)
         again = at.greeting
         assert (again.peer, again.cluster) == (ME, HERE)
@@ -340,23 +339,50 @@ async def test_a_worker_with_another_id_or_in_another_cluster_runs_new_work_and_
         assert await at.boss.hear_any() == Rejoined((JOB,))
 
 
-async def test_a_worker_can_be_stopped_while_it_begins_anew(tmp_path: Path) -> None:
+async def test_new_slots_and_the_stop_of_a_worker_wait_for_the_end_of_the_old_slots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with scene() as at:
         await at.boss.hear(Idle)
         await at.give(JOB, tasks.spin, [str(tmp_path / "old")])
         await until((tmp_path / "old").exists)
         (old,) = at.node._pool.pids
-        psutil.Process(old).send_signal(signal.SIGSTOP)  # its end takes some time
+        # It ends when the test says so.
+        psutil.Process(old).send_signal(signal.SIGSTOP)
+        monkeypatch.setattr(limits, "STOP_TIMEOUT_S", PATIENCE_S)
         at.boss.close()
         await at.meet(OTHER, ELSEWHERE)
-        await until(lambda: at.node.peer == OTHER)
-        assert psutil.pid_exists(old)
-        await at.node.stop()
-        assert not psutil.pid_exists(old)
+        await at.all_heard()
+        assert at.node._pool.pids == []
+        stopping = asyncio.create_task(at.node.stop())
+        await at.boss.hear(Goodbye)
+        at.boss.close()
+        done, _ = await asyncio.wait([stopping], timeout=0.1)
+        assert not done
+        psutil.Process(old).kill()
+        await asyncio.wait_for(stopping, DEADLINE_S)
         assert at.node._pool.pids == []
 
 
+@pytest.mark.usefixtures("silent_pool")
+async def test_nothing_that_was_begun_before_reaches_a_worker_that_began_anew(caplog: pytest.LogCaptureFixture) -> None:
+    async with scene() as at, listener() as (address, accept):
+        at.node._perform(effects.Connect(OTHER, address))
+        other = await accept()
+        await other.hear(Hello)
+        old = at.node._pool
+        assert isinstance(old, SilentPool)
+        at.boss.close()
+        await at.meet(ME, ELSEWHERE)
+        assert await other.hear_end() == []
+        old.on_event(events.SlotReady(SlotId(0), 1))
+        await at.boss.say(AskInventory(1))
+        assert await at.boss.hear_any() == Inventory(1, ()), "it would say IDLE first if it had a slot"
+        assert not any("no direct link" in line for line in log_of(caplog))
+
+
 async def test_a_controller_that_begins_anew_twice_finds_one_set_of_slots(tmp_path: Path) -> None:
+    others = children()
     async with scene() as at:
         await at.boss.hear(Idle)
         await at.give(JOB, tasks.spin, [str(tmp_path / "old")])
@@ -366,7 +392,7 @@ async def test_a_controller_that_begins_anew_twice_finds_one_set_of_slots(tmp_pa
             await at.meet(PeerId(OTHER + number), ELSEWHERE)
         await at.boss.hear(Idle)
         assert len(at.node._pool.pids) == 1
-        await until(lambda: [child.pid for child in psutil.Process().children()] == at.node._pool.pids)
+        await until(lambda: children() - others == set(at.node._pool.pids))
 
 
 # --- a controller, and peers that come back by hand
