@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Tests at once. More than a few would only take cores from the clusters that the tests start.
+TESTS_AT_ONCE ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 4))' 2>/dev/null || echo 1)
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
@@ -27,7 +29,7 @@ demo: setup ## count tree T1 on a real controller and two workers
 	@$(BIN)/lbnet demo
 
 test: setup ## run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(TESTS_AT_ONCE) --dist worksteal
 
 lint: setup ## check style with ruff
 	@$(BIN)/ruff check .
