@@ -2,10 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Tests at once. More than a few would only take cores from the clusters that the tests start.
+TESTS_AT_ONCE ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 4))' 2>/dev/null || echo 1)
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types sim bench fidelity scaling clean
+.PHONY: help setup demo test lint types sim survive chaos bench fidelity scaling clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +29,7 @@ demo: setup ## count tree T1 on a real controller and two workers
 	@$(BIN)/lbnet demo
 
 test: setup ## run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(TESTS_AT_ONCE) --dist worksteal
 
 lint: setup ## check style with ruff
 	@$(BIN)/ruff check .
@@ -45,6 +47,12 @@ bench: $(VENV)/.bench ## measure efficiency: strategies x workers x workloads, C
 
 sim: setup ## compare all strategies in the simulator, 16 to 1,024 workers
 	@$(BIN)/lbnet simulate --strategy sb,rp,arr,grr,shared,lifeline,pmap --workers 16,64,256,1024 --workload uts:T1 --seed 7
+
+survive: setup ## kill a controller and a worker with 100,000 tasks, start them again, and count the results
+	@$(BIN)/python scripts/survive.py
+
+chaos: setup ## kill, stop and cut off real processes for a minute, and check every result
+	@$(BIN)/python -m bench.chaos
 
 fidelity: $(VENV)/.bench ## compare the simulator with a real cluster of this machine
 	@$(BIN)/python -m bench.experiments.fidelity

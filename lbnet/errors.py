@@ -12,6 +12,7 @@
     │   ├── ItemSerializeError
     │   ├── ResultSerializeError
     │   └── ExceptionSerializeError a task raised, and its exception could not travel; carries its text
+    ├── JournalError                the controller's journal cannot be read or written
     └── TaskError                   a task failed in a way that is not an exception of its own
         ├── TaskCrashedError        it killed its process, several times
         ├── TaskTimeoutError        it ran longer than ``task_timeout_s``
@@ -73,6 +74,10 @@ class ResultSerializeError(SerializeError):
 
 class ExceptionSerializeError(SerializeError):
     """A task raised an exception that could not travel; the text of it and its traceback are kept."""
+
+
+class JournalError(LbnetError):
+    """The controller's journal cannot be read or written. What was acknowledged is in it."""
 
 
 class TaskError(LbnetError):

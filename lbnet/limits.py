@@ -110,8 +110,46 @@ about a third of the controller's time at most."""
 STALL_S = 0.2
 """All workers idle and tasks outstanding for so long: the controller asks who holds what."""
 
+LINK_DEADLINE_S = 10.0
+"""A link on which nothing was heard for so long is given up: longer than a busy machine keeps a process waiting."""
+
+LINK_DEADLINE_MIN_S = 0.1
+"""The shortest such time: a shorter one is below what a loaded machine lets a process oversleep."""
+
+RECONNECT_FIRST_S = 0.05
+"""Wait before a worker looks for its controller again; doubled every time."""
+
+RECONNECT_MAX_S = 0.5
+"""The longest such wait: after a restart, everybody is back within a second."""
+
+REJOIN_TIMEOUT_S = 300.0
+"""How long a worker goes on without its controller."""
+
+REJOIN_GRACE_S = 2.0
+"""A controller that was started again gives workers so long to come back before it asks who holds what."""
+
+CLIENT_GRACE_S = 30.0
+"""A client whose link broke gets this long to come back before its jobs are cancelled."""
+
 NO_WORKERS_TIMEOUT_S = 30.0
 """After the last worker was lost, jobs wait this long for another before they fail."""
+
+# --- promises -------------------------------------------------------------------------------------
+
+KEPT_EVERY = 32
+"""Without a journal, a worker is told after so many of its RESULTs that it may forget them."""
+
+TAKEN_EVERY = 64
+"""A client tells the controller after so many outcomes that it may forget them: one small message for many."""
+
+UNKEPT_BYTES_MAX = 256 << 20
+"""RESULTs that a worker holds because no controller has them yet: past it, its slots get no more tasks."""
+
+JOURNAL_PENDING_BYTES = 64 << 20
+"""Records that wait for the disk: past it, clients are not read."""
+
+SNAPSHOT_MIN_BYTES = 1 << 20
+"""A job's records are replaced by its books when they are longer than twice those, and than this."""
 
 # --- memory ---------------------------------------------------------------------------------------
 
@@ -195,3 +233,53 @@ TRIES_MAX = 1_000_000_000
 
 TASK_TIMEOUT_MAX_S = 1e9
 """Thirty years, and still a time that an event loop can wait for."""
+
+# --- tasks that misbehave -------------------------------------------------------------------------
+
+RETRY_DELAY_MAX_S = 3_600.0
+"""The longest wait before a task is tried again, however often it was doubled."""
+
+RETRY_ON_MAX = 100
+"""Exceptions that a job can name as worth a retry: every one is compared when a task fails."""
+
+TERMINATE_GRACE_S = 1.0
+"""From SIGTERM to SIGKILL: what a task over its time gets to leave its files in order."""
+
+CANCEL_GRACE_S = 1.0
+"""A cancelled task that still runs after this is ended with its slot: most are shorter, and a new process is dear."""
+
+MEMORY_LOOK_S = 0.1
+"""How often the memory of slots is looked at: it can grow by gigabytes a second, and a look takes milliseconds."""
+
+MEMORY_LIMIT_MIN_BYTES = 64_000_000
+"""A slot that runs nothing uses half of this: with less, none would ever be ready."""
+
+SLOT_OOM_SCORE = 300
+"""Added to a slot's ``oom_score_adj``: when memory runs out, the system ends slots and not their worker."""
+
+OUTPUT_HEAD_BYTES = 16 << 10
+"""Kept of the beginning of what one task prints."""
+
+OUTPUT_TAIL_BYTES = 16 << 10
+"""Kept of its end."""
+
+OUTPUT_JOB_BYTES = 4 << 20
+"""Kept at one worker of what a job's tasks print, the latest tasks."""
+
+OUTPUT_WORKER_BYTES = 64 << 20
+"""Kept at one worker of what all tasks print, the latest jobs."""
+
+OUTPUT_LAST_LINES = 20
+"""Lines of its output in the error of a task that killed its slot."""
+
+OUTPUT_LAST_CHARS = 4_000
+"""Characters in those lines: an error must fit a screen."""
+
+OUTPUT_ECHO_BYTES = 1 << 20
+"""Output that waits for a worker's own terminal or log: more is left out there, as nobody may wait for a terminal."""
+
+OUTPUT_READ_BYTES = 256 << 10
+"""Read of one slot's output in one turn of the loop, so that a task that prints for ever delays nobody."""
+
+OUTPUT_TICKETS_REMEMBERED = 8
+"""Tickets of a slot that are over and may still have output on its way."""

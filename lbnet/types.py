@@ -87,6 +87,7 @@ class Failure:
 
     ``kind`` is the name of an error class of :mod:`lbnet.errors`, or ``"exception"`` when the task
     itself raised; ``data`` then holds the pickled exception, empty if it could not travel.
+    ``final``: the job does not want it tried again, whatever its retries.
     """
 
     kind: str
@@ -94,6 +95,7 @@ class Failure:
     traceback: str
     where: str
     data: bytes
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,12 @@ VALUES, COMBINED, SILENT, FAILED = range(4)
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """What the submitter asked for. ``reduce`` is the hash of the combining function, or empty."""
+    """What the submitter asked for. ``reduce`` is the hash of the combining function, or empty.
+
+    A ``detached`` job goes on when its client leaves.
+    ``retry_delay_s`` is the wait before the first retry of a task, doubled before each further one. ``retry_on`` names
+    the exceptions that are worth one, all if it is empty.
+    """
 
     name: str = ""
     placement: str = ""
@@ -144,6 +151,9 @@ class JobOptions:
     retries: int = 0
     task_timeout_s: float = 0.0
     crash_limit: int = 3
+    detached: bool = False
+    retry_delay_s: float = 0.0
+    retry_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +248,10 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """The whole cluster as the controller sees it now. ``got`` and ``sent`` count its messages by kind."""
+    """The whole cluster as the controller sees it now. ``got`` and ``sent`` count its messages by kind.
+
+    ``journal`` says where it is and how large, or why it cannot be written, or ``off``.
+    """
 
     version: str
     address: str
@@ -250,3 +263,4 @@ class ClusterStatus:
     jobs: tuple[JobReport, ...]
     got: dict[str, int] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
+    journal: str = "off"

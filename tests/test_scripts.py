@@ -1,4 +1,4 @@
-"""The scripts for batch systems, run against stand-ins for the systems' commands."""
+"""The scripts: those for batch systems run against stand-ins for the systems' commands."""
 
 from __future__ import annotations
 
@@ -78,3 +78,19 @@ def test_the_slurm_script_says_what_it_needs() -> None:
     outside = subprocess.run([str(SCRIPT), "x.py"], env=bare, capture_output=True, text=True, timeout=20, check=False)
     assert outside.returncode == 2
     assert "not inside of a Slurm allocation" in outside.stderr
+
+
+def test_a_controller_and_a_worker_are_killed_and_every_result_comes_exactly_once(tmp_path: Path) -> None:
+    script = SCRIPT.with_name("survive.py")
+    done = subprocess.run(
+        [sys.executable, str(script), "--tasks", "20000"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert {"killed controller", "killed one", "started both again", "every result exactly once"} <= set(lines)
+    assert lines[-1] == "balanced: every task is accounted for"

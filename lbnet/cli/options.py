@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from lbnet import limits
 from lbnet.address import VARIABLE, parse_address
 from lbnet.errors import UsageError
 from lbnet.strategies import registry
@@ -58,6 +59,13 @@ def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> A
     except UsageError as error:
         by_variable = ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT
         raise click.BadParameter(str(error), ctx, param, VARIABLE if by_variable else None) from None
+
+
+def deadline(text: str, **more: Any) -> Callable[[F], F]:
+    """The option ``--deadline``: the command gets seconds."""
+    return click.option(
+        "--deadline", metavar="SECONDS", type=click.FloatRange(min=limits.LINK_DEADLINE_MIN_S), help=text, **more
+    )
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

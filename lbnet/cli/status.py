@@ -44,6 +44,7 @@ def command(connect: Address, as_json: bool) -> None:
         f"placement {status.placement}\n"
         f"{count(len(status.workers), 'worker')} with {count(slots, 'slot')}, "
         f"{count(status.clients - 1, 'other client')}\n"
+        f"journal {status.journal}\n"
     )
     if status.workers:
         show.workers(status)

@@ -29,8 +29,34 @@ from lbnet.types import Address
     type=click.IntRange(1, limits.SLOTS_MAX),
     help="Compute processes.  [default: the cores that this process may use]",
 )
+@click.option(
+    "--memory-limit",
+    default="",
+    metavar="SIZE",
+    help='Memory of each slot, such as 2GB, or "auto": an equal share of what there is. A slot over it is ended.'
+    "  [default: no limit]",
+)
 @click.option("--name", default="", help="Its name in status and reports.  [default: worker-N]")
-def command(connect: Address, slots: int | None, name: str) -> None:
+@click.option(
+    "--rejoin-timeout",
+    type=click.FloatRange(min=0),
+    default=limits.REJOIN_TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long it goes on without its controller, and looks for it. 0: it ends when the controller does.",
+)
+@options.deadline(
+    "Who says nothing to it for so long is taken for dead; what the controller says counts if that is longer."
+    "  [default: what the controller says]"
+)
+def command(
+    connect: Address,
+    slots: int | None,
+    memory_limit: str,
+    name: str,
+    rejoin_timeout: float,
+    deadline: float | None,
+) -> None:
     """Start a worker, and run it until Ctrl-C, SIGTERM, or the end of its controller.
 
     Each of its slots is a process that runs one task at a time. Libraries such as OpenBLAS get the slot's share of the
@@ -46,4 +72,12 @@ def command(connect: Address, slots: int | None, name: str) -> None:
     def on_ready(name: str, peer: int) -> None:
         click.echo(f"worker {name} (number {peer}) has joined {connect}; Ctrl-C ends it")
 
-    run_worker(connect=connect, slots=slots, name=name, on_ready=on_ready)
+    run_worker(
+        connect=connect,
+        slots=slots,
+        name=name,
+        on_ready=on_ready,
+        memory_limit=memory_limit,
+        rejoin_timeout_s=rejoin_timeout,
+        deadline_s=deadline or 0.0,
+    )

@@ -15,6 +15,7 @@ from lbnet.client.book import Broken, Dropped, Ended, ItemBook, Part, Ready, Set
 from lbnet.client.connection import Connection
 from lbnet.client.options import Options
 from lbnet.client.results import error_of
+from lbnet.client.standing import Delivery, Lost, Safe
 from lbnet.errors import (
     ConnectionLostError,
     ItemSerializeError,
@@ -28,7 +29,7 @@ from lbnet.types import ROOT, Batch, JobId, Payload
 
 _log = logging.getLogger("lbnet.client")
 
-_Delivery = tuple["_CallJob", "Message | None"]
+_Delivery = tuple["_CallJob", Delivery]
 
 
 class CallFuture(Future[Any]):
@@ -89,11 +90,13 @@ class Calls:
             owner: kept alive until the call is done.
 
         Raises:
-            UsageError: ``fn`` cannot be called.
-            ConnectionLostError: the link is gone.
+            UsageError: ``fn`` cannot be called, or the job would outlive its futures.
+            ConnectionLostError: the link is gone for good.
         """
         if not callable(fn):
             raise UsageError(f"submit() needs a function, not a {type(fn).__name__}")
+        if options.detached:
+            raise UsageError("a future ends with its client, and a detached job does not: use submit_job() for it")
         try:
             function = pickling.dump_function(fn)
             # Pickled by itself, so that a bad argument is known here.
@@ -148,7 +151,7 @@ class Calls:
         """In a thread of its own: unpickling and callbacks are the user's code, and must not hold up the link."""
         while (delivery := self._inbox.get()) is not None:
             job, message = delivery
-            ending = message is None or isinstance(message, JobDone | JobRefused)
+            ending = isinstance(message, JobDone | JobRefused | Lost)
             if ending:
                 self._retire(job)
             job.deliver(message)
@@ -181,8 +184,14 @@ class _CallJob:
         self._functions: set[bytes] = set()
         self._count = 0
         self._cancelled_whole = False
-        self.id: JobId = connection.new_job(lambda message: inbox.put((self, message)))
+        self._inbox = inbox
+        self.id: JobId = connection.new_job(self._put)
         connection.send(OpenJob(self.id, options.for_job("submit")))
+
+    def _put(self, message: Delivery) -> None:
+        """Called in the link's thread."""
+        if not isinstance(message, Safe):
+            self._inbox.put((self, message))
 
     @property
     def full(self) -> bool:
@@ -232,11 +241,12 @@ class _CallJob:
             # Cancelling all there is ends the job.
             self._cancelled_whole = self._cancelled_whole or self._count == 1
 
-    def deliver(self, message: Message | None) -> None:
-        """Take a message; None when the link is lost."""
-        if message is None:
-            self._fail_all(ConnectionLostError(self._connection.lost))
+    def deliver(self, message: Delivery) -> None:
+        """Take what has come."""
+        if isinstance(message, Lost):
+            self._fail_all(ConnectionLostError(message.reason))
             return
+        assert not isinstance(message, Safe), "these concern nobody here"
         outcome = self._book.take(message)
         match outcome:
             case Ready():

@@ -2,107 +2,29 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterable, Sized
-from concurrent.futures import Executor, Future, wait
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import Any
 
-from lbnet import limits, pickling
+from lbnet import limits
 from lbnet.address import from_environment, parse_address
 from lbnet.client import progress as progress_bar
-from lbnet.client.calls import Calls
 from lbnet.client.connection import Connection
-from lbnet.client.feeder import Feeder, is_sliceable
+from lbnet.client.detached import hand_in, take_up
+from lbnet.client.inbox import Inbox
 from lbnet.client.local_cluster import LocalCluster
 from lbnet.client.options import Options, sendable
+from lbnet.client.receipts import Receipts
 from lbnet.client.reports import cluster_status, job_report
-from lbnet.client.results import Inbox, Results, Stream
+from lbnet.client.request import Request
+from lbnet.client.results import Results, Stream
+from lbnet.client.session import Session
 from lbnet.client.window import Window
 from lbnet.errors import UsageError
-from lbnet.protocol.messages import CloseJob, Function, OpenJob, Submit
 from lbnet.types import Address, ClusterStatus, JobId, JobReport
-
-
-class _Session:
-    """What a client, the views on it, and its unfinished work share: one link, and perhaps a cluster of their own.
-
-    It is closed, at the latest, when none of them is left.
-    """
-
-    def __init__(self, connection: Connection, cluster: LocalCluster | None, *, own: bool) -> None:
-        self.connection = connection
-        self.calls = Calls(connection)
-        self.streams: weakref.WeakSet[Stream] = weakref.WeakSet()
-        self.open = True
-        self.cluster = cluster
-        self._lock = threading.Lock()
-        self._close = weakref.finalize(self, _close, connection, self.calls, cluster if own else None)
-        self._close.atexit = False
-        self._closed = threading.Event()
-        _sessions.add(self)
-        # The last that is registered runs first: before the hooks that end clusters nobody closed.
-        atexit.unregister(_finish_sessions)
-        atexit.register(_finish_sessions)
-
-    def stop_taking(self) -> bool:
-        """Take no more work. Returns whether this was the first to say so, who then must call :meth:`finish`."""
-        with self._lock:
-            first, self.open = self.open, False
-        return first
-
-    def cancel(self) -> None:
-        """Cancel the calls that are not done."""
-        for future in self.calls.pending():
-            future.cancel()
-
-    def finish(self, *, maps: bool) -> None:
-        """Wait for all calls, and for maps that end unless nobody will look at their values; then close."""
-        try:
-            for stream in () if maps else list(self.streams):
-                stream.close(because_of_client=True)
-            wait(self.calls.pending())
-            for stream in list(self.streams):
-                stream.finish()
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Close, whatever is not done."""
-        self.open = False
-        for stream in list(self.streams):
-            stream.close(because_of_client=True)
-        self.calls.close()
-        self._close()
-        _sessions.discard(self)
-        self._closed.set()
-
-    def wait_closed(self) -> None:
-        """Wait until somebody else has closed it."""
-        self._closed.wait()
-
-
-def _close(connection: Connection, calls: Calls, cluster: LocalCluster | None) -> None:
-    connection.close()
-    calls.stop()
-    if cluster is not None:
-        cluster.close()
-
-
-_sessions: weakref.WeakSet[_Session] = weakref.WeakSet()
-
-os.register_at_fork(after_in_child=_sessions.clear)  # the links are the parent's
-
-
-def _finish_sessions() -> None:
-    """As with other executors, calls that were submitted are done when the interpreter ends."""
-    for session in list(_sessions):
-        session.stop_taking()
-        session.finish(maps=False)
 
 
 class Client(Executor):
@@ -113,9 +35,12 @@ class Client(Executor):
             that, a cluster of this machine's cores is started, and ended with the client.
         timeout_s: how long to try to reach the controller.
         name: of this client, for people.
+        reconnect_timeout_s: how long to try, in seconds, when the link to the controller breaks: jobs go on
+            meanwhile, and lose nothing. 0 for not at all. Without it, a minute; and one second for a local cluster,
+            whose controller answers at once or has died.
 
     Raises:
-        UsageError: ``address`` is not an address.
+        UsageError: ``address`` is not an address, or a time is impossible.
         ConnectError: no controller could be reached there, or it refused us.
 
     Example::
@@ -131,18 +56,23 @@ class Client(Executor):
         *,
         timeout_s: float = limits.CONNECT_TIMEOUT_S,
         name: str = "",
+        reconnect_timeout_s: float | None = None,
     ) -> None:
         if not isinstance(name, str):
             raise UsageError(f"name must be a text, not a {type(name).__name__}")
+        if reconnect_timeout_s is not None and not _is_time(reconnect_timeout_s):
+            raise UsageError(f"reconnect_timeout_s must be 0 (never) or more seconds; it is {reconnect_timeout_s!r}")
         where, cluster = _find(address)
         own = where is None
         if where is None:
             cluster = LocalCluster()
             where, timeout_s = cluster.where, limits.CLUSTER_START_TIMEOUT_S
-        connection = Connection(where, sendable(name))
+        if reconnect_timeout_s is None:
+            reconnect_timeout_s = RECONNECT_TIMEOUT_S if cluster is None else LOCAL_RECONNECT_TIMEOUT_S
+        connection = Connection(where, sendable(name), reconnect_timeout_s=reconnect_timeout_s)
         try:
             connection.open(timeout_s)
-            self._session = _Session(connection, cluster, own=own)
+            self._session = Session(connection, cluster, own=own)
         except BaseException:
             connection.close()
             if own and cluster is not None:
@@ -168,6 +98,9 @@ class Client(Executor):
             retries: how often a task that raised, or was over its time, is tried again.
             task_timeout_s: seconds that one task may take; then its process is ended.
             crash_limit: a task that has killed its process so often fails (3).
+            retry_delay_s: seconds that a task waits before its first retry, twice as long before each further one.
+            retry_on: exceptions that are worth a retry, as classes or names; all if there are none.
+            detached: jobs go on when this client leaves, see :meth:`submit_job`; not for :meth:`submit`.
 
         Raises:
             UsageError: there is no such option, or its value is impossible.
@@ -249,37 +182,14 @@ class Client(Executor):
         """
         session = self._check_open()
         deadline = None if timeout is None else time.monotonic() + timeout
-        if not callable(fn):
-            raise UsageError(f"map() needs a function, not a {type(fn).__name__}")
-        if not iterables:
-            raise UsageError("map() needs at least one iterable of items")
-        if reduce is not None and not callable(reduce):
-            raise UsageError(f"reduce must be a function, not a {type(reduce).__name__}")
-        functions = [pickling.dump_function(fn)] + ([] if reduce is None else [pickling.dump_function(reduce)])
-        lengths = [len(iterable) for iterable in iterables if isinstance(iterable, Sized)]
-        sources = [_source(number, iterable) for number, iterable in enumerate(iterables, 1)]
-        items, style = (sources[0], pickling.ONE) if len(sources) == 1 else (zip(*sources, strict=False), pickling.STAR)
-        title = self._options.name or _title(fn)
-        total = min(lengths) if len(lengths) == len(iterables) else None
-
-        connection, window = session.connection, Window()
+        request = Request.of("map", fn, iterables, reduce)
+        window = Window()
         inbox = Inbox(window)
-        job = connection.new_job(inbox.put)
-        digest = functions[0][0]
-        feeder = Feeder(
-            job,
-            digest,
-            items,
-            style,
-            window,
-            lambda batch: connection.send(Submit(batch)),
-            lambda count: connection.send(CloseJob(job, count)),
-        )
-        options = self._options.for_job(title, functions[1][0] if reduce is not None else b"")
-        connection.send(OpenJob(job, options), *(Function(job, *function) for function in functions))
+        detached = self._options.detached
+        job, feeder = request.open(session.connection, self._options, window, inbox.put, takes=not detached)
         stream = Stream(
             job,
-            connection,
+            session.connection,
             inbox,
             feeder,
             window,
@@ -287,12 +197,99 @@ class Client(Executor):
             reduce=reduce,
             deadline=deadline,
             return_exceptions=return_exceptions,
-            on_progress=progress_bar.bar(title, total) if progress else progress_bar.silent,
-            keeps_going=bool(lengths),
+            on_progress=progress_bar.bar(request.title, request.total) if progress else progress_bar.silent,
+            keeps_going=request.ends,
+            receipts=Receipts() if detached else None,
             owner=session,
         )
         session.streams.add(stream)
         feeder.start()
+        return Results(stream)
+
+    def submit_job(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *iterables: Iterable[Any],
+        reduce: Callable[[Any, Any], Any] | None = None,
+        detached: bool = True,
+    ) -> int:
+        """Hand in a list of tasks, and wait until the controller keeps it; but for no value.
+
+        The job goes on when this client leaves. :meth:`attach` gives its values, in any client.
+
+        Args:
+            fn: as of :meth:`map`.
+            iterables: as of :meth:`map`; they must end.
+            reduce: as of :meth:`map`; :meth:`attach` needs it again.
+            detached: False: the job is cancelled when this client leaves.
+
+        Returns:
+            The id of the job.
+
+        Raises:
+            RuntimeError: the client was closed.
+            UsageError: ``fn`` cannot be called, or an iterable not be iterated over, or the controller refused the job.
+            FunctionSerializeError: ``fn`` or ``reduce`` cannot be pickled.
+            InputError: an iterable raised; the job is cancelled.
+            ConnectionLostError: the link to the controller is gone for good.
+            NoWorkersError: the controller ended the job before all items were sent: no worker came.
+
+        Example::
+
+            job = client.submit_job(simulate_a_year, range(1_000))
+            ...  # in another process, the next day
+            values = list(client.attach(job))
+        """
+        session = self._check_open()
+        request = Request.of("submit_job", fn, iterables, reduce)
+        return hand_in(session.connection, request, self._options.changed({"detached": detached}))
+
+    def attach(
+        self,
+        job: int,
+        *,
+        timeout: float | None = None,
+        ordered: bool = True,
+        progress: bool = False,
+        reduce: Callable[[Any, Any], Any] | None = None,
+        return_exceptions: bool = False,
+    ) -> Results[Any]:
+        """Take up a job that was handed in: iterate over its values, as over those of :meth:`map`.
+
+        What an earlier iterator has given does not come again, but for the last of it, whose receipt may not have
+        reached the controller. Then ordered values come when the job is done, as nobody knows which are missing.
+
+        Args:
+            job: its id, from :meth:`submit_job`, or of a detached map.
+            timeout: as of :meth:`map`.
+            ordered: as of :meth:`map`.
+            progress: as of :meth:`map`.
+            reduce: the function that the job was started with, if it was.
+            return_exceptions: as of :meth:`map`.
+
+        Returns:
+            An iterator. A value is taken when the next one is asked for; forgetting the iterator leaves the job alone.
+
+        Raises:
+            RuntimeError: the client was closed.
+            UsageError: the controller does not know the job, or it is another client's; or it is open in this one.
+            ConnectionLostError: the link to the controller is gone for good.
+        """
+        session = self._check_open()
+        if not isinstance(job, int) or not 0 <= job < 1 << 63:
+            raise UsageError(f"attach() takes the id of a job, not {job!r}")
+        stream = take_up(
+            session.connection,
+            JobId(job),
+            ordered=ordered,
+            reduce=reduce,
+            deadline=None if timeout is None else time.monotonic() + timeout,
+            return_exceptions=return_exceptions,
+            on_progress=progress_bar.bar(f"job {job}", None) if progress else progress_bar.silent,
+            owner=session,
+        )
+        session.streams.add(stream)
         return Results(stream)
 
     # --- facts --------------------------------------------------------------------------------------
@@ -380,13 +377,19 @@ class Client(Executor):
         else:
             self.close()
 
-    def _check_open(self) -> _Session:
+    def _check_open(self) -> Session:
         if not self._session.open:
             raise RuntimeError("cannot schedule new work: the client was closed")
         return self._session
 
 
 _WORKERS_POLL_S = 0.02
+
+RECONNECT_TIMEOUT_S = 60.0
+"""A controller that is started again, on another machine even, is there within this."""
+
+LOCAL_RECONNECT_TIMEOUT_S = 1.0
+"""Nobody starts the controller of a local cluster again: who waits for it shall soon know that it has died."""
 
 
 def _find(address: object) -> tuple[Address | None, LocalCluster | None]:
@@ -402,18 +405,5 @@ def _find(address: object) -> tuple[Address | None, LocalCluster | None]:
     raise UsageError(f"an address is a text, HOST:PORT, not a {type(address).__name__}")
 
 
-def _source(number: int, iterable: Iterable[Any]) -> Iterable[Any]:
-    """What is asked for items: what is not iterable is an error here, not in a thread."""
-    if is_sliceable(iterable):
-        return iterable
-    try:
-        return iter(iterable)
-    except TypeError as error:
-        raise UsageError(
-            f"iterable {number} of map() is a {type(iterable).__name__} and cannot be iterated over: {error}"
-        ) from error
-
-
-def _title(fn: Callable[..., Any]) -> str:
-    name = getattr(fn, "__name__", None)
-    return name if isinstance(name, str) else type(fn).__name__
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= limits.TASK_TIMEOUT_MAX_S

@@ -71,6 +71,8 @@ class Feeder:
         self._given_up: BaseException | None = None
         self.finished = False
         """The input has ended: all of it was sent."""
+        self.over = threading.Event()
+        """Nothing more will be sent."""
         self.error: BaseException | None = None
         """What the iterable raised, or an item that was pickled; all items before it were sent."""
         self._sliceable = is_sliceable(items)
@@ -79,7 +81,9 @@ class Feeder:
         """Send what fits at once, and the rest from a thread."""
         if self._sliceable and self._window.has_room():
             self._feed_sized(payloads=1)
-        if not self.finished:
+        if self.finished:
+            self.over.set()
+        else:
             threading.Thread(target=self._run, name=f"lbnet-feed-{self._job}", daemon=True).start()
 
     def stop(self) -> None:
@@ -104,6 +108,7 @@ class Feeder:
             with self._pulling:
                 self._stopped = True
                 self._pulling.notify_all()
+            self.over.set()
 
     # --- lists ------------------------------------------------------------------------------------
 
@@ -216,6 +221,24 @@ class Feeder:
         self.sent = lo + count
         wanted = int(limits.PAYLOAD_BYTES_SOFT * count / len(data))
         self._size = max(1, min(wanted, self._size * _GROWTH, limits.PAYLOAD_ITEMS_MAX))
+
+
+class Fed:
+    """The input of a job that was fed before, perhaps by another client: there is nothing to do.
+
+    Args:
+        count: how many items it had.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.sent = count
+        self.finished = True
+        self.error: BaseException | None = None
+        self.over = threading.Event()
+        self.over.set()
+
+    def stop(self) -> None:
+        """Nothing is being sent."""
 
 
 def is_sliceable(items: object) -> bool:

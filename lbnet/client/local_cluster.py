@@ -20,6 +20,7 @@ from lbnet.client.options import PLACEMENTS
 from lbnet.errors import ConnectError, UsageError
 from lbnet.pool.cores import cores_available
 from lbnet.pool.environment import child_environment
+from lbnet.pool.memory import limit_of
 from lbnet.strategies import registry
 from lbnet.strategies.base import Strategy
 from lbnet.types import Address
@@ -36,6 +37,8 @@ class LocalCluster:
         slots: compute processes of each worker; the cores that this process may use, shared among the workers, if None.
         placement: where the initial work of a job goes, ``"spread"`` or ``"first"``.
         strategy: the load-balancing strategy: its name, ``"module:Class"``, or an :class:`lbnet.Strategy` of your own.
+        memory_limit: of each slot, with all that its tasks start: a size such as ``"2GB"``, or ``"auto"`` for an equal
+            share of this machine's. A slot over it is ended, and its task is tried again or fails. No limit if empty.
         trace: where the run is recorded, for the simulator to replay; the file is there when the cluster is closed.
 
     Raises:
@@ -54,6 +57,7 @@ class LocalCluster:
         *,
         placement: str = "spread",
         strategy: str | Strategy | type[Strategy] = registry.DEFAULT,
+        memory_limit: str = "",
         trace: str | os.PathLike[str] | None = None,
     ) -> None:
         if not all(type(number) is int for number in (workers, 1 if slots is None else slots)):
@@ -67,6 +71,7 @@ class LocalCluster:
         name, given = _chosen(strategy)
         traced = None if trace is None else _new_trace(trace)
         each = slots or max(1, cores_available() // workers)
+        memory_limit_bytes = limit_of(memory_limit, workers * each)
         self.workers = workers
         self.slots = each
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -93,6 +98,7 @@ class LocalCluster:
                     "host": self.where.host,
                     "port": self.where.port,
                     "slots": each,
+                    "memory_limit": str(memory_limit_bytes),
                     "name": f"local-{number}",
                     "given": given,
                 }

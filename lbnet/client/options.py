@@ -27,6 +27,11 @@ class Options:
         retries: how often a task that raised, or was over its time, is tried again.
         task_timeout_s: seconds that one task may take before its process is ended; 0 for no limit.
         crash_limit: a task that has killed its process so often fails.
+        detached: the job goes on when its client leaves.
+        retry_delay_s: seconds that a task waits before its first retry, twice as long before each further one; it holds
+            no slot meanwhile.
+        retry_on: exceptions that are worth a retry, with all that derive from them: classes, or names with or without
+            their module; all exceptions if there are none. A task over its time raises ``TaskTimeoutError``.
 
     Raises:
         UsageError: a value is impossible.
@@ -38,6 +43,9 @@ class Options:
     retries: int = 0
     task_timeout_s: float = 0.0
     crash_limit: int = 3
+    detached: bool = False
+    retry_delay_s: float = 0.0
+    retry_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -50,21 +58,18 @@ class Options:
             value = getattr(self, name)
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise UsageError(f"{name} must be of type {kind.__name__}; it is {value!r}")
+        if not isinstance(self.detached, bool):
+            raise UsageError(f"detached must be True or False; it is {self.detached!r}")
         if self.placement and self.placement not in PLACEMENTS:
             raise UsageError(f"placement must be one of {', '.join(PLACEMENTS)}; it is {self.placement!r}")
         if not 0 <= self.retries <= limits.TRIES_MAX:
             raise UsageError(f"retries must be 0 to {limits.TRIES_MAX:,}; it is {self.retries}")
         if not 1 <= self.crash_limit <= limits.TRIES_MAX:
             raise UsageError(f"crash_limit must be 1 to {limits.TRIES_MAX:,}; it is {self.crash_limit}")
-        seconds = self.task_timeout_s
-        if (
-            not isinstance(seconds, int | float)
-            or isinstance(seconds, bool)
-            or not 0 <= seconds <= limits.TASK_TIMEOUT_MAX_S
-        ):
-            raise UsageError(
-                f"task_timeout_s must be 0 (no limit) to {limits.TASK_TIMEOUT_MAX_S:g} seconds; it is {seconds!r}"
-            )
+        _check_seconds("task_timeout_s", self.task_timeout_s, "0 (no limit)", limits.TASK_TIMEOUT_MAX_S)
+        _check_seconds("retry_delay_s", self.retry_delay_s, "0", limits.RETRY_DELAY_MAX_S)
+        # Names travel: a slot compares them with what a task raised, which may not exist anywhere else.
+        object.__setattr__(self, "retry_on", _names(self.retry_on))
 
     def changed(self, changes: dict[str, Any]) -> Options:
         """These options with some of them replaced.
@@ -91,7 +96,31 @@ class Options:
             retries=self.retries,
             task_timeout_s=float(self.task_timeout_s),
             crash_limit=self.crash_limit,
+            detached=self.detached,
+            retry_delay_s=float(self.retry_delay_s),
+            retry_on=self.retry_on,
         )
+
+
+def _check_seconds(name: str, seconds: object, least: str, most: float) -> None:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= most:
+        raise UsageError(f"{name} must be {least} to {most:g} seconds; it is {seconds!r}")
+
+
+def _names(exceptions: Any) -> tuple[str, ...]:
+    """The names of exceptions that were given as classes or names, one or several."""
+    several = exceptions if isinstance(exceptions, tuple | list | set | frozenset) else (exceptions,)
+    names = []
+    for each in several:
+        if isinstance(each, type) and issubclass(each, BaseException):
+            names.append(f"{each.__module__}.{each.__qualname__}")
+        elif isinstance(each, str) and each:
+            names.append(sendable(each))
+        else:
+            raise UsageError(f"retry_on must be exception classes or their names; it is {exceptions!r}")
+    if len(names) > limits.RETRY_ON_MAX:
+        raise UsageError(f"retry_on must be {limits.RETRY_ON_MAX} exceptions at most; it is {len(names)}")
+    return tuple(sorted(set(names)))
 
 
 def sendable(text: str) -> str:

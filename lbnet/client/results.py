@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -19,7 +18,10 @@ from typing import Any, Generic, TypeVar
 from lbnet import pickling
 from lbnet.client.book import Broken, Dropped, Ended, ItemBook, Part, Ready, Settled
 from lbnet.client.connection import Connection
-from lbnet.client.feeder import Feeder
+from lbnet.client.feeder import Fed, Feeder
+from lbnet.client.inbox import Closed, Inbox
+from lbnet.client.receipts import Receipts
+from lbnet.client.standing import EVERYTHING, Lost, Safe
 from lbnet.client.window import Window
 from lbnet.errors import (
     ConnectionLostError,
@@ -31,56 +33,11 @@ from lbnet.errors import (
 )
 from lbnet.pickling import ValuesReader
 from lbnet.protocol import messages
-from lbnet.protocol.messages import Message
 from lbnet.types import JobId
 
 T = TypeVar("T")
 
 _NO_VALUE: Any = object()
-
-
-@dataclass(frozen=True, slots=True)
-class _Closed:
-    """Nobody wants more values: ``reason`` is empty if that is what the consumer said."""
-
-    reason: str
-
-
-class Inbox:
-    """Where the link's thread leaves the messages of one map, and accounts for their size."""
-
-    def __init__(self, window: Window) -> None:
-        self._window = window
-        self._queue: queue.SimpleQueue[Message | _Closed | None] = queue.SimpleQueue()
-        self.ended = threading.Event()
-        """Nothing more will come."""
-
-    def put(self, message: Message | None) -> None:
-        """Called in the link's thread."""
-        if isinstance(message, messages.Values):
-            # An item that is still open is counted when it is settled.
-            self._window.arrived(0 if message.open else message.hi - message.lo, len(message.data))
-        elif isinstance(message, messages.Partial):
-            self._window.arrived(0, len(message.data))
-        elif isinstance(message, messages.Failed | messages.Settled):
-            self._window.arrived(1, 0)
-        self._queue.put(message)
-        if message is None or isinstance(message, messages.JobDone | messages.JobRefused):
-            self.ended.set()
-
-    def close(self, reason: str) -> None:
-        """Let nobody wait for what will not come, because of ``reason``."""
-        if not self.ended.is_set():
-            self._queue.put(_Closed(reason))
-            self.ended.set()
-
-    def get(self, timeout_s: float | None) -> Message | _Closed | None:
-        """The next message, None when the link is lost.
-
-        Raises:
-            queue.Empty: none came in time.
-        """
-        return self._queue.get(timeout=timeout_s)
 
 
 @dataclass(slots=True)
@@ -97,7 +54,8 @@ class Results(Iterator[T], Generic[T]):
     """What :meth:`lbnet.Client.map` returns: an iterator of the values of its items.
 
     A task that failed raises its exception from ``next()``; the iterator can go on after that. When
-    the iterator is closed or forgotten before its end, the rest of the job is cancelled.
+    the iterator is closed or forgotten before its end, the rest of the job is cancelled, but for a detached one: it
+    goes on, and whoever attaches to it gets what was not taken here. A value is taken when the next one is asked for.
 
     Attributes:
         job: the id of the job, for :meth:`lbnet.Client.report`.
@@ -115,8 +73,14 @@ class Results(Iterator[T], Generic[T]):
         return next(self._chain)
 
     def close(self) -> None:
-        """Cancel what has not run yet. Values that have come can still be taken; then the iterator ends."""
+        """Cancel what has not run yet, or leave a detached job alone. Values that have come can still be taken; then
+        the iterator ends.
+        """
         self._stream.close()
+
+    def cancel(self) -> None:
+        """Cancel what has not run yet, of a detached job too, and forget what was not taken."""
+        self._stream.close(cancel=True)
 
 
 class Stream:
@@ -134,6 +98,7 @@ class Stream:
         return_exceptions: exceptions are values.
         on_progress: told how many more items are settled.
         keeps_going: the input is known to be finite: closing the client waits for it.
+        receipts: of a job that outlives its reader; None if all that has come counts as taken.
         owner: kept alive until the stream is closed.
     """
 
@@ -142,7 +107,7 @@ class Stream:
         job: JobId,
         connection: Connection,
         inbox: Inbox,
-        feeder: Feeder,
+        feeder: Feeder | Fed,
         window: Window,
         *,
         ordered: bool,
@@ -151,6 +116,7 @@ class Stream:
         return_exceptions: bool,
         on_progress: Callable[[int], None],
         keeps_going: bool,
+        receipts: Receipts | None = None,
         owner: object = None,
     ) -> None:
         self.job = job
@@ -164,6 +130,7 @@ class Stream:
         self._return_exceptions = return_exceptions
         self._on_progress = on_progress
         self._keeps_going = keeps_going
+        self._receipts = receipts
         self._owner = owner
         self._book = ItemBook()
         self._parts: dict[int, Any] = {}
@@ -177,6 +144,8 @@ class Stream:
         try:
             while (message := self._receive()) is not None:
                 outcome = self._book.take(message)
+                if self._receipts is not None and not isinstance(outcome, Ended):
+                    self._receipts.came(_item(message))
                 match outcome:
                     case None:
                         continue
@@ -199,28 +168,48 @@ class Stream:
                     yield due.values
                     self._window.consumed(due.hi - due.lo, due.size_bytes)
                     self._on_progress(due.hi - due.lo)
+                    if self._receipts is not None:
+                        self._got(due)
+            if message is not None and self._receipts is not None:
+                yield from self._last()
             if message is not None and self._feeder.error is not None:
                 yield self._raising(self._input_error(self._feeder.error))
         finally:
             self.close()
 
-    def close(self, *, because_of_client: bool = False) -> None:
-        """Nobody wants the rest: cancel it. Who asks for it all the same is told, if it was the client that closed."""
+    def close(self, *, because_of_client: bool = False, cancel: bool = False) -> None:
+        """Nobody here wants the rest: cancel it, or leave it alone if the job is detached.
+
+        Args:
+            because_of_client: it was the client that closed: who asks for more all the same is told.
+            cancel: also a detached job.
+        """
         if self._closed:
             return
         self._closed = True
         self._feeder.stop()
-        self._connection.forget(self.job)
-        if not self._inbox.ended.is_set():
-            with contextlib.suppress(ConnectionLostError):
-                self._connection.send(messages.Cancel(self.job, 0, 1 << 62))
+        if self._receipts is not None and not cancel:
+            self._say_taken(self._receipts, now=True)
+            self._connection.release(self.job)
+        else:
+            self._connection.forget(self.job)
+            if self._receipts is not None or not self._inbox.ended.is_set():
+                with contextlib.suppress(ConnectionLostError):
+                    self._connection.send(messages.Cancel(self.job, 0, EVERYTHING))
         self._inbox.close("the client was closed before this value came" if because_of_client else "")
         self._on_progress(-1)
         self._owner = None
 
     def finish(self) -> None:
-        """The client is closing: let everything come in if it ever ends, and cancel it if nobody can know."""
-        if self._keeps_going or self._feeder.finished:
+        """The client is closing: let everything come in if it ever ends, and cancel it if nobody can know.
+
+        A detached job needs its input only.
+        """
+        if self._receipts is not None and (self._keeps_going or self._feeder.finished):
+            self._window.lift()
+            self._feeder.over.wait()
+            self.close(because_of_client=True)
+        elif self._keeps_going or self._feeder.finished:
             self._window.lift()
             self._inbox.ended.wait()
         else:
@@ -231,19 +220,20 @@ class Stream:
 
     # --- messages -----------------------------------------------------------------------------------
 
-    def _receive(self) -> Message | None:
+    def _receive(self) -> messages.Message | None:
         """The next message; None when the consumer itself has closed the iterator."""
         timeout_s = None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
         try:
             message = self._inbox.get(timeout_s)
         except queue.Empty:
             raise TimeoutError(f"the next value of job {self.job} did not come in time") from None
-        if message is None:
-            raise ConnectionLostError(self._connection.lost)
-        if isinstance(message, _Closed):
+        if isinstance(message, Lost):
+            raise ConnectionLostError(message.reason)
+        if isinstance(message, Closed):
             if message.reason:
                 raise CancelledError(message.reason)
             return None
+        assert not isinstance(message, Safe), "the inbox itself takes these"
         return message
 
     def _due(self, block: _Block) -> Iterator[_Block]:
@@ -254,6 +244,25 @@ class Stream:
             due = self._held.pop(self._next)
             self._next = due.hi
             yield due
+
+    def _last(self) -> Iterator[Iterable[Any]]:
+        """The job has ended: give what waits for items that an earlier reader has taken; then all is taken."""
+        assert self._receipts is not None, "only what outlives its reader has receipts"
+        for lo in sorted(self._held):
+            yield self._held.pop(lo).values
+        self._receipts.got_all()
+        self._say_taken(self._receipts, now=True)
+
+    def _got(self, block: _Block) -> None:
+        assert self._receipts is not None, "see above"
+        self._receipts.got(block.lo, block.size_bytes)
+        self._say_taken(self._receipts)
+
+    def _say_taken(self, receipts: Receipts, *, now: bool = False) -> None:
+        upto = receipts.due(now=now)
+        if upto is not None:
+            with contextlib.suppress(ConnectionLostError):  # whoever attaches to it gets it again
+                self._connection.send(messages.Taken(self.job, upto))
 
     def _check_end(self, ended: Ended) -> None:
         if ended.reason:
@@ -288,7 +297,8 @@ class Stream:
         self._window.consumed(0, len(part.data))
         if root in self._failed_parts:
             return
-        assert self._reduce is not None, "only jobs with reduce= have parts"
+        if self._reduce is None:
+            raise UsageError(f"job {self.job} has reduce=: give attach() the same function")
         try:
             value = pickling.load_values(part.data).get(0)
             known = self._parts.get(root, _NO_VALUE)
@@ -323,6 +333,18 @@ class Stream:
         )
         error.__cause__ = cause
         return error
+
+
+def _item(message: messages.Message) -> int:
+    """The item of an outcome, or the first of them."""
+    match message:
+        case messages.Values() | messages.Cancelled():
+            return message.lo
+        case messages.Settled() | messages.Partial():
+            return message.root
+        case messages.Failed():
+            return message.index
+    raise AssertionError(f"{type(message).__name__} is no outcome of an item")
 
 
 class _Raise(Iterator[Any]):

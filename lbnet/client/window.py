@@ -15,7 +15,8 @@ class Window:
     """Credit between a feeder, the link's thread, and a consumer.
 
     Bytes that count are those of inputs whose results have not come, of results that have come and were not
-    consumed, and what the results still to come will probably take.
+    consumed, and what the results still to come will probably take. Inputs that may have to be sent again
+    are held here; they count as they are, and not as the mean of all.
 
     Args:
         tasks_max: items that were sent and not consumed.
@@ -34,6 +35,7 @@ class Window:
         self._arrived_bytes = 0
         self._consumed = 0
         self._consumed_bytes = 0
+        self._held_bytes = 0
         self._open = True
         self._limited = True
 
@@ -58,7 +60,7 @@ class Window:
             return True
         result_bytes = (self._arrived_bytes + _PRIOR_RESULTS * _PRIOR_RESULT_BYTES) / (self._arrived + _PRIOR_RESULTS)
         mean_input_bytes = self._sent_bytes / self._sent
-        on_the_way = waiting * (mean_input_bytes + result_bytes)
+        on_the_way = max(waiting * mean_input_bytes, self._held_bytes) + waiting * result_bytes
         return ahead < self._tasks_max and on_the_way + unread_bytes < self._bytes_max
 
     def sent(self, tasks: int, size_bytes: int) -> None:
@@ -66,6 +68,17 @@ class Window:
         with self._changed:
             self._sent += tasks
             self._sent_bytes += size_bytes
+
+    def held(self, size_bytes: int) -> None:
+        """A payload is held until the controller keeps it."""
+        with self._changed:
+            self._held_bytes += size_bytes
+
+    def safe(self, size_bytes: int) -> None:
+        """The controller keeps so many bytes of inputs: they are held no more."""
+        with self._changed:
+            self._held_bytes -= size_bytes
+            self._changed.notify_all()
 
     def arrived(self, tasks: int, size_bytes: int) -> None:
         """Results came."""

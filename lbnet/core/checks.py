@@ -24,6 +24,11 @@ def problem_of_batch(batch: Batch, functions: Container[bytes]) -> str | None:
     return None
 
 
+def is_without_function(group: Group, functions: Container[bytes]) -> bool:
+    """Whether it spawned what nobody here could run."""
+    return any(child.payload.function not in functions for member in group.members for child in member.children)
+
+
 def problem_of_group(group: Group, job: JobId, reduce: bytes, functions: Container[bytes]) -> str | None:
     """``reduce`` is the digest of the job's combining function, or empty."""
     if group.kind not in _KINDS:

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field, replace
 
 from lbnet import limits
 from lbnet.core import batching, effects, events
+from lbnet.core.attempts import Attempts, Resting, delay_s, is_worth_a_retry
+from lbnet.core.blame import last_failure
 from lbnet.core.durations import Durations
 from lbnet.core.effects import Effect
 from lbnet.core.introductions import Introductions
 from lbnet.core.queue import WorkQueue
+from lbnet.core.results import UnkeptResults
 from lbnet.core.slots import Slot, Ticket
+from lbnet.errors import TaskTimeoutError
 from lbnet.protocol import messages
 from lbnet.strategies.base import WorkerView
 from lbnet.types import (
@@ -22,11 +26,9 @@ from lbnet.types import (
     FAILED,
     ROOT,
     Batch,
-    Failure,
     Group,
     JobId,
     JobOptions,
-    Member,
     PeerId,
     RunId,
     SlotId,
@@ -59,14 +61,6 @@ class HeldJob:
         return moved
 
 
-@dataclass(slots=True)
-class _Attempts:
-    """How often a task has failed here, and how often it has killed its slot."""
-
-    failures: int = 0
-    crashes: int = 0
-
-
 class Compute:
     """The slots of one worker, and the tasks that wait for them.
 
@@ -85,9 +79,12 @@ class Compute:
         self._durations = Durations()
         self.queue = WorkQueue(self._durations)
         self.jobs: dict[JobId, HeldJob] = {}
+        self.results = UnkeptResults(self._tell)
         self.slots = [Slot(SlotId(number)) for number in range(slots)]
         self._children: dict[RunId, list[Batch]] = {}
-        self._attempts: dict[tuple[JobId, RunId, int], _Attempts] = {}
+        self._attempts: dict[tuple[JobId, RunId, int], Attempts] = {}
+        self._resting = Resting()
+        self._outputs: dict[SlotId, events.SlotOutput] = {}
         self._tickets = 0
         self._runs = me << _RUN_BITS
 
@@ -102,12 +99,23 @@ class Compute:
         return max((slot.lasting_s(self._view.now) for slot in self.slots), default=0.0)
 
     def held(self) -> list[Span]:
-        """The tasks that are queued or run."""
+        """The tasks that are queued, run, or rest before they are tried again."""
         spans = self.queue.spans()
         for slot in self.slots:
             for ticket in slot.all_tickets():
-                spans.extend(ticket.spans())
-        return spans
+                if not ticket.over:
+                    spans.extend(ticket.spans())
+        return spans + self._resting.spans()
+
+    @property
+    def resting_until(self) -> float | None:
+        """When a task is to be tried again, None if no one waits for that."""
+        return self._resting.until
+
+    def wake(self) -> None:
+        """Tasks that have rested long enough are work like any other."""
+        for batch in self._resting.wake(self._view.now):
+            self.queue.append(batch)
 
     def weigh(self) -> None:
         """Write down what there is."""
@@ -143,6 +151,8 @@ class Compute:
 
     def feed(self) -> None:
         """Hand queued tasks to slots: first to those that have none, then ahead of time."""
+        if self.results.size_bytes > limits.UNKEPT_BYTES_MAX:
+            return  # nobody keeps what would come of them
         for held in range(limits.SLOT_BATCHES_AHEAD if self.queue.tasks else 0):
             for slot in self.slots:
                 if not slot.ready or len(slot.tickets) != held:
@@ -169,8 +179,17 @@ class Compute:
         if not slot.tickets:
             slot.moved_at = self._view.now
         slot.tickets.append(ticket)
+        options = job.options
         self._do(
-            effects.Run(slot.id, ticket.number, batch, ticket.first_run, job.options.reduce, job.options.task_timeout_s)
+            effects.Run(
+                slot.id,
+                ticket.number,
+                batch,
+                ticket.first_run,
+                options.reduce,
+                options.task_timeout_s,
+                options.retry_on if options.retries else (),
+            )
         )
 
     def reclaim_half(self) -> bool:
@@ -231,17 +250,52 @@ class Compute:
     def end_job(self, number: JobId) -> None:
         """Drop what is still held of a job; what runs of it goes on, and nobody hears of it."""
         del self.jobs[number]
+        self.results.forget(number)
         self.queue.drop_job(number)
+        self._resting.drop(lambda batch: batch.job == number)
         for slot in self.slots:
             slot.functions = {known for known in slot.functions if known[0] != number}
             slot.lagging = [ticket for ticket in slot.lagging if ticket.batch.job != number]
             for ticket in slot.tickets:
                 if ticket.batch.job == number:
-                    ticket.reclaiming = True
+                    ticket.reclaiming = ticket.over = True
                     self._do(effects.Reclaim(slot.id, ticket.number, ticket.batch.lo))
         self._attempts = {key: tried for key, tried in self._attempts.items() if key[0] != number}
         self._children = {run: kids for run, kids in self._children.items() if kids[0].job != number}
         self._do(effects.Forget(number))
+
+    def cancel(self, job: JobId, origin: RunId, lo: int, hi: int) -> None:
+        """Nobody wants these tasks: those that wait are dropped, and one that runs on for much longer is ended.
+
+        None of them is held any more. What comes of one that ends by itself is reported as ever.
+        """
+        hit: list[Batch] = []
+
+        def is_hit(batch: Batch) -> bool:
+            if batch.job != job or batch.origin != origin or max(batch.lo, lo) >= min(batch.hi, hi):
+                return False
+            hit.append(batch)
+            return True
+
+        self._resting.drop(is_hit)
+        hit.clear()  # each of them is a single task
+        self.queue.drop(is_hit)
+        for batch in hit:
+            for left, right in ((batch.lo, lo), (hi, batch.hi)):
+                if left < right:
+                    self.queue.append(batch.part(left, right))
+        for slot in self.slots:
+            for ticket in slot.all_tickets():
+                if not ticket.over and is_hit(ticket.batch) and ticket.unreported.remove(lo, hi):
+                    self._cancel_in(slot, ticket, max(lo, ticket.batch.lo), min(hi, ticket.batch.hi))
+
+    def _cancel_in(self, slot: Slot, ticket: Ticket, lo: int, hi: int) -> None:
+        if ticket in slot.tickets:
+            ticket.reclaiming = True
+            self._do(effects.Reclaim(slot.id, ticket.number, lo))
+            self._do(effects.Cancel(slot.id, ticket.number, lo, hi))
+        else:
+            slot.lagging = [other for other in slot.lagging if other.unreported]
 
     # --- what slots say ---------------------------------------------------------------------------
 
@@ -262,7 +316,7 @@ class Compute:
             self._report(slot, ticket, event.groups)
 
     def _report(self, slot: Slot, ticket: Ticket, groups: Iterable[Group]) -> None:
-        job = self.jobs.get(ticket.batch.job)
+        job = None if ticket.over else self.jobs.get(ticket.batch.job)
         if job is None:
             return
         told = []
@@ -278,18 +332,26 @@ class Compute:
                 told.append(self._complete(group))
         self.share_functions(child for group in told for member in group.members for child in member.children)
         if told:
-            self._tell(messages.Result(ticket.batch.job, tuple(told), job.take_moved()))
+            self.results.add(messages.Result(ticket.batch.job, tuple(told), job.take_moved()))
 
     def _retry(self, job: HeldJob, batch: Batch, group: Group) -> bool:
         """Whether this is a failure that the job's options allow to be tried again, here."""
-        if group.failure is None or group.failure.kind not in _WORTH_RETRYING or not job.options.retries:
+        failure, options = group.failure, job.options
+        if failure is None or failure.kind not in _WORTH_RETRYING or failure.final or not options.retries:
             return False
-        index = group.members[0].lo
-        attempts = self._attempts.setdefault((batch.job, batch.origin, index), _Attempts())
+        return self._try_again(batch, group.members[0].lo, options)
+
+    def _try_again(self, batch: Batch, index: int, options: JobOptions) -> bool:
+        """A task has failed: whether it is tried once more. It rests before that."""
+        attempts = self._attempts.setdefault((batch.job, batch.origin, index), Attempts())
         attempts.failures += 1
-        if attempts.failures > job.options.retries:
+        if attempts.failures > options.retries:
             return False
-        self.queue.append(batch.part(index, index + 1))
+        rest_s = delay_s(options.retry_delay_s, attempts.failures)
+        if rest_s > 0:
+            self._resting.add(batch.part(index, index + 1), self._view.now + rest_s)
+        else:
+            self.queue.append(batch.part(index, index + 1))
         return True
 
     def _complete(self, group: Group) -> Group:
@@ -307,7 +369,8 @@ class Compute:
         """A task that runs made others: they run here next, unless somebody asks for them."""
         self._view.unit_completed = True
         job = self.jobs.get(event.batch.job)
-        if job is not None and self.slots[event.slot].ticket(event.ticket) is not None:
+        ticket = self.slots[event.slot].ticket(event.ticket)
+        if job is not None and ticket is not None and not ticket.over:
             self._children.setdefault(event.batch.origin, []).append(event.batch)
             self.queue.push(event.batch)
 
@@ -339,10 +402,10 @@ class Compute:
         slot.tickets.remove(ticket)
         slot.moved_at = self._view.now
         back = ticket.cut(event.ran_to)
-        if ticket.batch.job not in self.jobs:
+        if ticket.over:
             return
-        if back is not None:
-            self.queue.push(back)
+        for wanted in reversed(back):
+            self.queue.push(wanted)
         if ticket.unreported:
             slot.lagging.append(ticket)
 
@@ -352,22 +415,25 @@ class Compute:
         if ticket is None:
             return
         ticket.reclaiming = False
+        before = ticket.end
         back = ticket.cut(event.taken_from)
-        if back is None:
+        if ticket.end == before:
             ticket.claimed, ticket.claimed_at = ticket.end, self._view.now
-        elif back.job in self.jobs:
-            self.queue.append(back)
+        elif not ticket.over:
+            for wanted in back:
+                self.queue.append(wanted)
 
     def slot_died(self, event: events.SlotDied) -> None:
         """Only the task that ran is blamed; all others of the slot go back to the queue."""
         slot = self.slots[event.slot]
         slot.ready = False
+        output = self._outputs.pop(event.slot, None)
         tickets = list(slot.all_tickets())
         slot.tickets.clear()
         slot.lagging.clear()
         slot.functions.clear()
         for ticket in reversed(tickets):
-            if ticket.batch.job not in self.jobs:
+            if ticket.over:
                 continue
             for run in [run for run in self._children if run in ticket.runs()]:
                 self._drop_children(run)
@@ -376,30 +442,35 @@ class Compute:
                 ticket.unreported.remove(blamed, blamed + 1)
             for lo, hi in reversed(list(ticket.unreported)):
                 self.queue.push(ticket.batch.part(lo, hi))
-            if blamed is not None:
-                self._blame(ticket.batch, blamed, event)
+            if blamed is not None and not self._blame(ticket.batch, blamed, event):
+                self._fail(ticket.batch, blamed, event, output)
 
-    def _blame(self, batch: Batch, index: int, event: events.SlotDied) -> None:
-        """A task killed its slot, or was over its time: again, or the end of it."""
+    def slot_output(self, event: events.SlotOutput) -> None:
+        """A task that failed, or that is about to be blamed for the death of its slot, has printed this."""
+        self._outputs[event.slot] = event
+
+    def _blame(self, batch: Batch, index: int, event: events.SlotDied) -> bool:
+        """A task killed its slot, or was over its time: whether it gets another chance."""
         options = self.jobs[batch.job].options
-        attempts = self._attempts.setdefault((batch.job, batch.origin, index), _Attempts())
-        if event.timed_out:
-            attempts.failures += 1
-            again = attempts.failures <= options.retries
-            tried = attempts.failures
-        else:
+        attempts = self._attempts.setdefault((batch.job, batch.origin, index), Attempts())
+        if not event.timed_out:
             attempts.crashes += 1
-            again = attempts.crashes < options.crash_limit
-            tried = attempts.crashes
-        if again:
-            self.queue.append(batch.part(index, index + 1))
-            return
-        kind = "TaskTimeoutError" if event.timed_out else "TaskCrashedError"
-        text = f"{event.description}; attempt {tried} of {tried}"
-        member = Member(batch.origin, index, index + 1, batch.root, batch.parent_origin, batch.parent_index, ROOT, ())
-        failure = Failure(kind, text, "", f"worker {self._name}", b"")
+            if attempts.crashes < options.crash_limit:
+                self.queue.append(batch.part(index, index + 1))
+                return True
+            return False
+        if is_worth_a_retry(TaskTimeoutError, options.retry_on):
+            return self._try_again(batch, index, options)
+        attempts.failures += 1
+        return False
+
+    def _fail(self, batch: Batch, index: int, event: events.SlotDied, output: events.SlotOutput | None) -> None:
+        """A task has killed its slot, or was over its time, for the last time."""
+        attempts = self._attempts[batch.job, batch.origin, index]
+        tried = attempts.failures if event.timed_out else attempts.crashes
         self._view.unit_completed = True
-        self._tell(messages.Result(batch.job, (Group(FAILED, b"", (member,), 0.0, failure),), ()))
+        group = last_failure(batch, index, event, output, tried, self._name)
+        self.results.add(messages.Result(batch.job, (group,), ()))
 
     def _tell(self, message: messages.Message) -> None:
         self._do(effects.Send(CONTROLLER, message))

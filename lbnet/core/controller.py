@@ -7,7 +7,8 @@ order. It must not know how messages travel, and it never looks into a payload.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -20,19 +21,17 @@ from lbnet.core.events import Event
 from lbnet.core.introductions import Introductions
 from lbnet.core.inventory import InventoryRound
 from lbnet.core.job import Job, Tally
-from lbnet.core.ledger import Committed, Requeue, RootSettled
+from lbnet.core.liveness import Liveness
+from lbnet.core.promises import Promises
+from lbnet.core.rebuilding import rebuilt
 from lbnet.core.stall import StallWatch
-from lbnet.protocol import messages
+from lbnet.protocol import messages, records
 from lbnet.types import (
-    COMBINED,
     CONTROLLER,
-    FAILED,
     ROOT,
-    VALUES,
     Address,
     Batch,
     ClusterStatus,
-    Failure,
     Group,
     JobId,
     PeerId,
@@ -62,6 +61,9 @@ class Controller:
         strategy: name of the strategy for jobs that do not say.
         placement: ``first`` or ``spread``, for jobs that do not say.
         no_workers_timeout_s: how long jobs wait for a worker after the last one was lost.
+        journal: whether what happens to jobs is kept (``Persist``): the driver answers with ``Persisted``.
+        client_grace_s: how long a client whose link broke may be away before its jobs are cancelled.
+        deadline_s: how long links may be silent; 0: for ever.
     """
 
     def __init__(
@@ -72,6 +74,9 @@ class Controller:
         placement: str,
         version: str = "",
         no_workers_timeout_s: float = limits.NO_WORKERS_TIMEOUT_S,
+        journal: bool = False,
+        client_grace_s: float = limits.CLIENT_GRACE_S,
+        deadline_s: float = 0.0,
     ) -> None:
         self._balancer = Balancer(load, strategy, self._send)
         self._strategy = strategy
@@ -94,16 +99,57 @@ class Controller:
         self._no_workers_timeout_s = no_workers_timeout_s
         self._no_workers_at: float | None = None
         self._last_worker_lost = ""
+        self._liveness = Liveness(deadline_s)
+        self._watched = deadline_s > 0
+        self._armed_at: float | None = None
         self._started_at: float | None = None
         self._now = 0.0
         self._effects: list[Effect] = []
         self._got: dict[type, int] = {}
         self._said: dict[type, int] = {}
+        self._client_grace_s = client_grace_s
+        self._gone: dict[PeerId, float] = {}
+        self._recover_at: float | None = None
+        self._promises = Promises(self._do, self._send, journal=journal)
+        self.journal = "off"
+        """What status says of the journal: the driver knows."""
+
+    @property
+    def deadline_s(self) -> float:
+        """How long links may be silent, in seconds; 0: for ever."""
+        return self._liveness.deadline_s
 
     @property
     def strategy_error(self) -> Exception | None:
         """What the strategy raised last, for people; such a step goes on without its decisions."""
         return self._balancer.error
+
+    # --- a controller that was there before ---------------------------------------------------------
+
+    def restore(self, kept: Iterable[records.Record], now: float) -> None:
+        """Go on where the journal ends. Workers and clients come back by themselves; call it before any event.
+
+        Raises:
+            JournalError: the records make no sense in this order.
+        """
+        self._now = now
+        for job in rebuilt(kept):
+            job.outbox.safe = job.outbox.end
+            job.safe_items = job.ledger.submitted
+            job.opened_at = min(job.opened_at, now)  # a machine's clock begins anew when it does
+            self._opened = max(self._opened, job.number)
+            self._gone[job.client] = now + self._client_grace_s
+            if job.state == "running":
+                self._jobs[job.id] = job
+            else:
+                self._ended[job.id] = job
+        for job in list(self._jobs.values()):
+            self._end_if_complete(job)
+        if self._jobs:
+            self._recover_at = now + limits.REJOIN_GRACE_S
+            self._last_worker_lost = "with the controller, which was started again"
+            self._no_workers_at = now + self._no_workers_timeout_s
+            self._govern_anew()
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -113,20 +159,36 @@ class Controller:
         if self._started_at is None:
             self._started_at = now
         if isinstance(event, events.Received):
+            if self._watched:
+                self._liveness.heard(event.peer, now)
             self._on_message(event.peer, event.message)
         elif isinstance(event, events.Joined):
             self._on_joined(event)
         elif isinstance(event, events.Left):
             self._on_left(event)
+        elif isinstance(event, events.Persisted):
+            self._promises.persisted(event.count)
+        elif isinstance(event, events.Heard):
+            self._liveness.heard(event.peer, now)
         else:
             assert isinstance(event, events.Tick), event
+            self._armed_at = None
+        if self._watched and now >= self._liveness.look_at:
+            self._look_at_links()
         self._look()
+        self._promises.flush()
         done, self._effects = self._effects, []
+        if self._watched:
+            self._liveness.said(done, now)
         return done
 
     def job(self, job: JobId) -> Job | None:
         """A job that is running or has ended."""
         return self._jobs.get(job) or self._ended.get(job)
+
+    def jobs(self) -> list[Job]:
+        """All jobs that are known: those that have ended, then those that run."""
+        return [*self._ended.values(), *self._jobs.values()]
 
     def status(self, address: str = "") -> ClusterStatus:
         """The whole cluster as it is seen here."""
@@ -155,6 +217,7 @@ class Controller:
             jobs=tuple(job.report(self._now) for job in (*self._ended.values(), *self._jobs.values())),
             got={kind.__name__: count for kind, count in self._got.items()},
             sent={kind.__name__: count for kind, count in self._said.items()},
+            journal=self.journal,
         )
 
     def _on_message(self, peer: PeerId, message: messages.Message) -> None:
@@ -167,9 +230,14 @@ class Controller:
         else:
             handler(self, peer, message)
 
+    def _on_beat(self, peer: PeerId, message: messages.Beat) -> None:
+        """That it came is all that it says."""
+
     def _on_joined(self, event: events.Joined) -> None:
+        self._liveness.opened(event.peer, self._now)
         if event.role == "client":
             self._clients.add(event.peer)
+            self._gone.pop(event.peer, None)
             return
         self._workers[event.peer] = _Worker(event.name, event.host, event.pid, event.slots, event.address)
         self._balancer.joined(event.peer, event.address)
@@ -179,17 +247,23 @@ class Controller:
             job.slots = max(job.slots, self._slots)
 
     def _on_left(self, event: events.Left) -> None:
+        self._liveness.closed(event.peer)
         if event.peer in self._clients:
             self._clients.discard(event.peer)
-            for job in [job for job in self._jobs.values() if job.client == event.peer]:
-                job.ledger.cancel_all()
-                self._end(job, "cancelled")
+            for job in (*self._jobs.values(), *self._ended.values()):
+                if job.client == event.peer:
+                    job.attached = False
+            if event.on_purpose:
+                self._give_up_jobs(event.peer)
+            else:
+                self._gone[event.peer] = self._now + self._client_grace_s
         elif event.peer in self._workers:
             self._lose(event.peer, event.reason)
 
     def _lose(self, peer: PeerId, reason: str) -> None:
         """A worker is gone: forget its flags, and ask the living who holds what."""
         worker = self._workers.pop(peer)
+        self._promises.forget_worker(peer)
         self._wet.discard(peer)
         self._slots -= worker.slots
         self._balancer.left(peer)
@@ -204,6 +278,14 @@ class Controller:
         self._no_workers_at = self._now + self._no_workers_timeout_s
 
     # --- after every event ------------------------------------------------------------------------
+
+    def _look_at_links(self) -> None:
+        """Say BEAT where nothing else was said, and give up those who are silent: they have left when that is heard."""
+        beat, dead = self._liveness.look(self._now)
+        for peer in dead:
+            self._do(effects.Disconnect(peer, self._liveness.silence(), silent=True))
+        for peer in beat:
+            self._send(peer, messages.Beat())
 
     def _look(self) -> None:
         self._finish_round()
@@ -252,6 +334,12 @@ class Controller:
 
     def _watch(self, look_at: float | None) -> None:
         """What must happen although nobody says anything."""
+        if self._recover_at is not None and self._now >= self._recover_at:
+            self._recover_at = None
+            self._ask_inventory()
+            self._finish_round()
+            self._place()
+        gone_at = self._look_for_clients()
         if self._no_workers_at is not None and self._now >= self._no_workers_at:
             self._no_workers_at = None
             self._fail_all()
@@ -263,23 +351,49 @@ class Controller:
         )
         if self._stall.due(still, self._now):
             self._ask_inventory()
-        times = [at for at in (self._no_workers_at, self._stall.at, look_at) if at is not None]
-        if times:
-            self._do(effects.SetTimer(min(times)))
+        times = [
+            at for at in (self._no_workers_at, self._recover_at, self._stall.at, gone_at, look_at) if at is not None
+        ]
+        at = min(times, default=math.inf)
+        if self._watched:
+            at = min(at, self._liveness.look_at)
+            if at == self._armed_at:
+                return
+            self._armed_at = at
+        if at < math.inf:
+            self._do(effects.SetTimer(at))
 
     def _fail_all(self) -> None:
         for job in list(self._jobs.values()):
-            text = f"no worker is left; the last one was lost ({self._last_worker_lost})"
-            failure = Failure("NoWorkersError", text, "", "controller", b"")
-            for root in job.ledger.unsettled():
-                self._tell_failure(job, root, failure, spawned=False)
-            job.ledger.fail_all()
-            self._end(job, "failed")
+            self._end(job, "failed", f"no worker is left; the last one was lost ({self._last_worker_lost})")
+
+    def _give_up_jobs(self, client: PeerId) -> None:
+        """A client will not come back: nobody wants what comes of its jobs, but of those that are detached."""
+        self._gone.pop(client, None)
+        for job in [job for job in (*self._jobs.values(), *self._ended.values()) if job.client == client]:
+            if job.options.detached:
+                continue
+            if job.id in self._jobs:
+                self._end(job, "cancelled")
+            if len(job.outbox):
+                self._take(job, job.outbox.end)
+
+    def _look_for_clients(self) -> float | None:
+        """Clients that were away for too long are gone. Returns when the next one will be."""
+        if not self._gone:
+            return None
+        for client in [client for client, at in self._gone.items() if self._now >= at]:
+            self._give_up_jobs(client)
+        return min(self._gone.values(), default=None)
 
     # --- clients ----------------------------------------------------------------------------------
 
     def _on_open_job(self, peer: PeerId, message: messages.OpenJob) -> None:
-        if self.job(message.job) is not None:
+        known = self.job(message.job)
+        if known is not None and known.client == peer and known.state == "refused":
+            self._refuse(known)  # the first answer was lost with its link
+            return
+        if known is not None:
             self._do(effects.Disconnect(peer, f"job {message.job} exists already"))
             return
         options = replace(
@@ -288,19 +402,26 @@ class Controller:
             strategy=message.options.strategy or self._strategy,
         )
         self._opened += 1
-        job = Job(message.job, peer, options, self._now, self._slots, self._opened)
+        opened = records.Opened(message.job, peer, self._opened, options, self._now, self._slots)
+        job = Job(opened)
         problem = self._balancer.problem_of(options.strategy)
         if problem is None:
+            job.attached = True
             self._jobs[job.id] = job
+            self._promises.began(job, opened)
             return
-        job.end("refused", self._now)
+        job.state, job.ended_at = "refused", self._now
         self._remember(job)
-        self._send(peer, messages.JobRefused(job.id, f"the controller knows no such strategy: {problem}"))
+        self._refuse(job)
+
+    def _refuse(self, job: Job) -> None:
+        problem = self._balancer.problem_of(job.options.strategy)
+        self._send(job.client, messages.JobRefused(job.id, f"the controller knows no such strategy: {problem}"))
 
     def _on_client_function(self, peer: PeerId, message: messages.Function) -> None:
         job = self._own_job(peer, message.job)
-        if job is not None:
-            job.functions.setdefault(message.digest, message.data)
+        if job is not None and message.digest not in job.functions:
+            self._promises.happens(job, message)
 
     def _on_submit(self, peer: PeerId, message: messages.Submit) -> None:
         batch = message.batch
@@ -314,7 +435,8 @@ class Controller:
         if not in_order or len(batch) != payload.count or not known or job.total is not None:
             self._do(effects.Disconnect(peer, f"items of job {batch.job} came out of order or without their function"))
             return
-        job.submit(batch)
+        self._promises.happens(job, message)
+        self._promises.submitted(job)
         self._govern(job)
 
     def _on_close_job(self, peer: PeerId, message: messages.CloseJob) -> None:
@@ -324,7 +446,7 @@ class Controller:
         if message.total != job.ledger.submitted:
             self._do(effects.Disconnect(peer, f"job {message.job} was closed with a wrong total"))
             return
-        job.total = message.total
+        self._promises.happens(job, message)
         self._end_if_complete(job)
 
     def _on_cancel(self, peer: PeerId, message: messages.Cancel) -> None:
@@ -332,12 +454,49 @@ class Controller:
         if job is None:
             return
         if message.lo <= 0 and message.hi >= job.ledger.submitted:
-            job.ledger.cancel_all()
             self._end(job, "cancelled")
             return
-        for lo, hi in job.cancel_waiting(message.lo, message.hi):
-            self._send(peer, messages.Cancelled(job.id, lo, hi))
+        for lo, hi in job.withdraw(message.lo, message.hi):
+            self._promises.happens(job, records.Dropped(job.id, lo, hi))
         self._end_if_complete(job)
+
+    def _on_attach(self, peer: PeerId, message: messages.Attach) -> None:
+        """A client is back, or a new one wants a job that was left to itself."""
+        job = self.job(message.job)
+        owned = job is not None and job.client in self._clients and not job.options.detached
+        over = job is not None and job.id not in self._jobs and not len(job.outbox)
+        if job is None or over or job.state == "refused":
+            text = "the controller knows no such job: it ended and was taken, or the controller began anew without it"
+            self._send(peer, messages.JobRefused(message.job, text))
+            return
+        if job.client != peer:
+            if owned:
+                self._send(peer, messages.JobRefused(job.id, "the job is another client's, which is connected"))
+                return
+            self._promises.happens(job, records.Owned(job.id, peer))
+        job.attached = True
+        job.outbox.rewind(message.seen)
+        closed = job.total is not None
+        self._send(peer, messages.Attached(job.id, job.ledger.submitted, closed, job.outbox.told))
+        self._send(peer, messages.Submitted(job.id, job.safe_items))
+        self._promises.tell(job)
+
+    def _on_taken(self, peer: PeerId, message: messages.Taken) -> None:
+        job = self.job(message.job)
+        if job is None:
+            return
+        if job.client != peer:
+            return  # it was this client's
+        if message.upto > job.outbox.told:
+            self._do(effects.Disconnect(peer, f"outcomes of job {message.job} were taken that were not given"))
+            return
+        self._take(job, message.upto)
+
+    def _take(self, job: Job, upto: int) -> None:
+        if upto > job.outbox.taken:
+            self._promises.happens(job, messages.Taken(job.id, upto))
+        if job.id not in self._jobs and not len(job.outbox):
+            self._promises.over(job.id)
 
     def _on_ask(self, peer: PeerId, message: messages.Ask) -> None:
         facts: dict[str, Any] | None = None
@@ -390,8 +549,14 @@ class Controller:
 
     def _on_worker_function(self, peer: PeerId, message: messages.Function) -> None:  # noqa: ARG002
         job = self._jobs.get(message.job)
-        if job is not None:
-            job.functions.setdefault(message.digest, message.data)
+        if job is not None and message.digest not in job.functions:
+            self._promises.happens(job, message)
+
+    def _on_rejoined(self, peer: PeerId, message: messages.Rejoined) -> None:
+        """A worker is back, and may still hold what has ended meanwhile."""
+        for number in message.jobs:
+            if number not in self._jobs:
+                self._send(peer, messages.JobEnded(number))
 
     def _on_relay(self, peer: PeerId, message: messages.Relay) -> None:
         """A donor could not reach a requester: the work goes this way."""
@@ -421,6 +586,7 @@ class Controller:
             self._round.answered(peer, message.spans)
 
     def _on_result(self, peer: PeerId, message: messages.Result) -> None:
+        self._promises.heard(peer, message)
         worker = self._workers[peer]
         job = self.job(message.job)
         if job is not None:
@@ -433,67 +599,29 @@ class Controller:
             if message.groups:
                 self._send(peer, messages.JobEnded(message.job))
             return
+        good: list[Group] = []
         for group in message.groups:
+            if checks.is_without_function(group, job.functions):
+                # It was said while the job was not known here, after a restart: its tasks are missed, and run again.
+                continue
             problem = checks.problem_of_group(group, job.id, job.options.reduce, job.functions)
             if problem is not None:
                 self._do(effects.Disconnect(peer, problem))
                 break
+            good.append(group)
             self._stall.moves(self._now)
             tasks = sum(member.hi - member.lo for member in group.members)
             seconds = checks.plausible_s(group.seconds)
             worker.tasks_done += tasks
             worker.busy_s += seconds
-            # Not when it is committed: that may be much later, by another worker's RESULT.
-            tally.tasks += tasks
-            tally.busy_s += seconds
-            self._learn(job, group, tasks)
-            self._commit(job, group)
+            function = job.store.function_of(group.members[0].origin, group.members[0].lo)
+            if function is not None:
+                self._durations.observe(function, tasks, seconds)
+        if good:
+            self._promises.happens(job, records.Results(job.id, peer, worker.name, worker.slots, tuple(good)))
         self._end_if_complete(job)
 
-    def _learn(self, job: Job, group: Group, tasks: int) -> None:
-        function = job.store.function_of(group.members[0].origin, group.members[0].lo)
-        if function is not None:
-            self._durations.observe(function, tasks, checks.plausible_s(group.seconds))
-
-    # --- committing -------------------------------------------------------------------------------
-
-    def _commit(self, job: Job, group: Group) -> None:
-        for news in job.ledger.commit(group):
-            if isinstance(news, Committed):
-                self._on_committed(job, news)
-            elif isinstance(news, RootSettled):
-                if news.failure is None:
-                    self._send(job.client, messages.Settled(job.id, news.root))
-                else:
-                    self._tell_failure(job, news.root, news.failure, spawned=True)
-            else:
-                assert isinstance(news, Requeue)
-                job.requeue(news.origin, news.lo, news.hi)
-
-    def _on_committed(self, job: Job, news: Committed) -> None:
-        group = news.group
-        for member, fresh in news.parts:
-            for child in member.children if group.kind != FAILED else ():
-                job.store.add(child)
-            for lo, hi in fresh:
-                job.store.settle(member.origin, lo, hi)
-                if group.kind == VALUES and member.origin == ROOT:
-                    open_ = bool(member.children)
-                    self._send(job.client, messages.Values(job.id, lo, hi, member.lo, group.data, open_))
-                elif group.kind == FAILED and member.origin == ROOT and group.failure is not None:
-                    self._tell_failure(job, member.lo, group.failure, spawned=False)
-        if group.kind == COMBINED:
-            member = group.members[0]
-            root = member.lo if member.origin == ROOT else member.root
-            self._send(job.client, messages.Partial(job.id, root, group.data))
-
-    def _tell_failure(self, job: Job, root: int, failure: Failure, *, spawned: bool) -> None:
-        self._send(
-            job.client,
-            messages.Failed(
-                job.id, root, spawned, failure.kind, failure.message, failure.traceback, failure.where, failure.data
-            ),
-        )
+    # --- the end of a job ---------------------------------------------------------------------------
 
     def _end_if_complete(self, job: Job) -> None:
         if job.id not in self._jobs:
@@ -503,14 +631,12 @@ class Controller:
         elif job is self._governing and job.ledger.empty:
             self._govern_anew()
 
-    def _end(self, job: Job, state: str) -> None:
+    def _end(self, job: Job, state: str, reason: str = "") -> None:
         del self._jobs[job.id]
-        job.end(state, self._now)
+        self._promises.happens(job, records.Ended(job.id, state, reason, self._now))
         self._remember(job)
         if job is self._governing:
             self._govern_anew()
-        if job.client in self._clients:
-            self._send(job.client, messages.JobDone(job.id))
         for peer, worker in self._workers.items():
             # Who got all of its work from other workers was told by them.
             if worker.told.knows(job.id) or peer in job.tallies:
@@ -518,15 +644,17 @@ class Controller:
                 self._send(peer, messages.JobEnded(job.id))
 
     def _remember(self, job: Job) -> None:
-        """Keep the report of a job that has ended."""
+        """Keep the report of a job that has ended; and the job, until its client has taken what came of it."""
         self._ended[job.id] = job
         if len(self._ended) > limits.REPORTS_KEPT:
-            del self._ended[next(iter(self._ended))]
+            oldest = next((number for number, ended in self._ended.items() if not len(ended.outbox)), None)
+            if oldest is not None:
+                del self._ended[oldest]
 
     # --- recovery ---------------------------------------------------------------------------------
 
     def _ask_inventory(self) -> None:
-        if not self._jobs:
+        if not self._jobs or self._recover_at is not None:
             return
         self._rounds += 1
         self._round = InventoryRound(self._rounds, set(self._workers))
@@ -564,11 +692,8 @@ class Controller:
         self._send(peer, messages.SendWork(transfer, donor, batches))
 
     def _tally(self, job: Job, peer: PeerId) -> Tally:
-        tally = job.tallies.get(peer)
-        if tally is None:
-            worker = self._workers[peer]
-            tally = job.tallies[peer] = Tally(worker.name, worker.slots)
-        return tally
+        worker = self._workers.get(peer)
+        return job.tallies[peer] if worker is None else job.tally(peer, worker.name, worker.slots)
 
     def _send(self, to: PeerId, message: messages.Message) -> None:
         kind = type(message)
@@ -586,6 +711,9 @@ _FROM_CLIENT: dict[type, Callable[[Controller, PeerId, Any], None]] = {
     messages.CloseJob: Controller._on_close_job,
     messages.Cancel: Controller._on_cancel,
     messages.Ask: Controller._on_ask,
+    messages.Attach: Controller._on_attach,
+    messages.Taken: Controller._on_taken,
+    messages.Beat: Controller._on_beat,
 }
 
 _FROM_WORKER: dict[type, Callable[[Controller, PeerId, Any], None]] = {
@@ -600,4 +728,6 @@ _FROM_WORKER: dict[type, Callable[[Controller, PeerId, Any], None]] = {
     messages.AskThrough: Controller._on_ask_through,
     messages.AskTarget: Controller._on_ask_target,
     messages.Asked: Controller._on_asked,
+    messages.Rejoined: Controller._on_rejoined,
+    messages.Beat: Controller._on_beat,
 }

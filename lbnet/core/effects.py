@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lbnet.protocol.messages import Message
+from lbnet.protocol.records import Record
 from lbnet.types import Address, Batch, JobId, PeerId, RunId, SlotId
 
 
@@ -26,10 +27,16 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close the link to a peer."""
+    """Close the link to a peer: it broke the protocol, or, if it is ``silent``, it seems to be dead."""
 
     peer: PeerId
     reason: str
+    silent: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """Why, for people."""
+        return self.reason if self.silent else f"it broke the protocol: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,18 @@ class SetTimer:
     """Send ``Tick`` at ``at`` (the same clock as ``now``); replaces any earlier timer."""
 
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Keep these records of a job where a crash does not reach them; ``Persisted`` follows when that is so.
+
+    With ``whole`` they are all that is to be kept of the job: what was kept before may be dropped, at the same moment.
+    """
+
+    job: JobId
+    records: tuple[Record, ...]
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +70,10 @@ class Teach:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Hand a batch to a slot. ``timeout_s`` limits each of its tasks, 0 for no limit."""
+    """Hand a batch to a slot. ``timeout_s`` limits each of its tasks, 0 for no limit.
+
+    A task that raises what ``retry_on`` does not name fails for good; all is named if it is empty.
+    """
 
     slot: SlotId
     ticket: int
@@ -59,6 +81,7 @@ class Run:
     first_run: RunId
     reduce: bytes
     timeout_s: float
+    retry_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +95,29 @@ class Reclaim:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Tell every slot that a job has ended."""
+    """Tell every slot that a job has ended. A task of it that still runs after a grace is ended with its slot."""
 
     job: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Nobody wants the tasks ``[lo, hi)`` of a ticket. One that runs and does not end within a grace is ended with
+    its slot; ``SlotDied`` then names nobody.
+    """
+
+    slot: SlotId
+    ticket: int
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Tell, as ``SlotOutput``, everything that tasks of this job print from now on, or no more."""
+
+    job: JobId
+    follow: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +134,7 @@ class SetHungry:
     hungry: bool
 
 
-Effect = Send | Connect | Disconnect | SetTimer | Teach | Run | Reclaim | Forget | Kill | SetHungry
+Effect = (
+    Send | Persist | Connect | Disconnect | SetTimer
+    | Teach | Run | Reclaim | Forget | Cancel | Follow | Kill | SetHungry
+)  # fmt: skip

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lbnet.protocol.messages import Message
-from lbnet.types import Address, Batch, Group, JobId, PeerId, SlotId
+from lbnet.types import Address, Batch, Group, JobId, PeerId, RunId, SlotId
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A link is open and its peer has said who it is. ``role`` is ``worker``, ``client`` or ``peer``."""
+    """A link is open and its peer has said who it is. ``role`` is ``worker``, ``client`` or ``peer``.
+
+    ``back``: it was here before, under the same id, and has kept what it held. A worker is told of its controller
+    (``controller``) only when it is back there.
+    """
 
     peer: PeerId
     role: str
@@ -19,6 +23,7 @@ class Joined:
     pid: int
     slots: int
     address: Address
+    back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,26 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """A peer lives, although no whole message came: part of a long one did, or it takes what is sent to it."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
-    """The link to a peer is gone. ``reason`` is for people."""
+    """The link to a peer is gone. ``reason`` is for people; ``on_purpose``: it said goodbye."""
 
     peer: PeerId
     reason: str
+    on_purpose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Persisted:
+    """The records of the first ``count`` ``Persist`` effects are safe."""
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +133,7 @@ class SlotDied:
     """A slot process ended. ``ticket`` and ``index`` name the task that ran, -1 if none did.
 
     ``timed_out`` is set when the pool ended it because that task was over its time.
-    ``starting`` is set when it died before it was ready.
+    ``starting`` is set when it died before it was ready. ``where`` is its host and process id.
     """
 
     slot: SlotId
@@ -122,9 +142,25 @@ class SlotDied:
     timed_out: bool
     starting: bool
     description: str
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOutput:
+    """What a task printed: all of one that failed, the end for one that killed its slot, just before that is told.
+
+    Of jobs that are followed, everything as it comes. ``dropped`` bytes were left out of ``text``.
+    """
+
+    slot: SlotId
+    job: JobId
+    origin: RunId
+    index: int
+    text: bytes
+    dropped: int
 
 
 Event = (
-    Joined | Received | Left | Unreachable | Tick
-    | SlotReady | SlotDone | SlotSpawned | SlotTaught | SlotFinished | Reclaimed | SlotDied
+    Joined | Received | Heard | Left | Persisted | Unreachable | Tick
+    | SlotReady | SlotDone | SlotSpawned | SlotTaught | SlotFinished | Reclaimed | SlotDied | SlotOutput
 )  # fmt: skip

@@ -96,6 +96,7 @@ class Exchange:
         self._peers: dict[PeerId, None] = {}
         self._idle_peers: dict[PeerId, None] = {}
         self._sent: dict[int, tuple[PeerId, tuple[Batch, ...]]] = {}
+        self._relayed: set[int] = set()
         self._transfers = 0
         self.asks = 0
         """Questions for work, since the last report."""
@@ -247,6 +248,7 @@ class Exchange:
         sent = self._sent.get(transfer)
         if sent is not None and peer in {sent[0], CONTROLLER}:
             del self._sent[transfer]
+            self._relayed.discard(transfer)
 
     # --- links --------------------------------------------------------------------------------------
 
@@ -302,7 +304,14 @@ class Exchange:
         unacknowledged = [number for number, (to, _) in self._sent.items() if to == peer]
         if unacknowledged or gift is not None:
             self._refuse(peer)
+        self._relayed.difference_update(unacknowledged)
         return [batch for number in unacknowledged for batch in self._sent.pop(number)[1]]
+
+    def adrift(self) -> list[Batch]:
+        """The controller is gone. Returns what was sent through it and not acknowledged: it may be lost."""
+        self.anew()
+        relayed, self._relayed = sorted(self._relayed), set()
+        return [batch for number in relayed for batch in self._sent.pop(number)[1]]
 
     # --- giving -------------------------------------------------------------------------------------
 
@@ -374,6 +383,7 @@ class Exchange:
             self._do(effects.Send(requester, messages.SendWork(self._transfers, self._view.me, batches)))
         else:
             self._unreachable.discard(requester)
+            self._relayed.add(self._transfers)
             self._do(effects.Send(CONTROLLER, messages.Relay(requester, self._transfers, batches)))
 
     def _refuse(self, requester: PeerId) -> None:

@@ -1,13 +1,34 @@
-"""One job at the controller: its books, its payloads, and the tasks that still have to be placed."""
+"""One job at the controller: its books, its payloads, the tasks that still have to be placed, what its client is told.
+
+Whatever happens to a job is a record, and :meth:`Job.apply` is the only way to let it happen: so a journal of those
+records rebuilds the job. What does not need to be rebuilt, where tasks are and what was requeued, is no record.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from lbnet.core.ledger import Ledger
+from lbnet.core import checks
+from lbnet.core.ledger import Committed, Ledger, Requeue, RootSettled
+from lbnet.core.outbox import Outbox
 from lbnet.core.store import PayloadStore
-from lbnet.types import Batch, JobId, JobOptions, JobReport, PeerId, RunId, WorkerReport
+from lbnet.protocol import messages, records
+from lbnet.types import (
+    COMBINED,
+    FAILED,
+    ROOT,
+    VALUES,
+    Batch,
+    Failure,
+    Group,
+    JobReport,
+    PeerId,
+    RunId,
+    WorkerReport,
+)
 
 
 @dataclass(slots=True)
@@ -36,42 +57,157 @@ class Tally:
             self.refusals,
         )
 
+    def books(self, worker: PeerId) -> records.TallyBooks:
+        """The same, for the journal."""
+        return records.TallyBooks(
+            worker,
+            self.name,
+            self.slots,
+            self.tasks,
+            self.busy_s,
+            self.batches_sent,
+            self.batches_received,
+            self.asks,
+            self.refusals,
+        )
 
-@dataclass(slots=True)
+
 class Job:
     """The controller's record of one job. ``total`` is None until the client closes the input.
 
-    ``number`` counts the jobs in the order in which they were opened.
+    Args:
+        opened: who opened it, when, and with which options.
     """
 
-    id: JobId
-    client: PeerId
-    options: JobOptions
-    opened_at: float
-    slots: int
-    number: int = 0
-    total: int | None = None
-    state: str = "running"
-    ended_at: float | None = None
-    requeued: int = 0
-    ledger: Ledger = field(default_factory=Ledger)
-    store: PayloadStore = field(default_factory=PayloadStore)
-    functions: dict[bytes, bytes] = field(default_factory=dict)
-    tallies: dict[PeerId, Tally] = field(default_factory=dict)
-    backlog: deque[Batch] = field(default_factory=deque)
-    backlog_tasks: int = 0
+    def __init__(self, opened: records.Opened) -> None:
+        self.id = opened.job
+        self.client = opened.client
+        self.options = opened.options
+        self.opened_at = opened.at
+        self.number = opened.number
+        self.slots = opened.slots
+        self.total: int | None = None
+        self.state = "running"
+        self.ended_at: float | None = None
+        self.requeued = 0
+        self.ledger = Ledger()
+        self.store = PayloadStore()
+        self.outbox = Outbox()
+        self.functions: dict[bytes, bytes] = {}
+        self.tallies: dict[PeerId, Tally] = {}
+        self.backlog: deque[Batch] = deque()
+        self.backlog_tasks = 0
+        self.attached = False
+        """Whether its client listens, and has said how much it has seen."""
+        self.safe_items = 0
+        """The client was told, or may be, that the items below this are safe."""
+        self.logged_bytes = 0
+        """Bytes of records since it was opened, or since the last snapshot, about."""
 
     @property
     def complete(self) -> bool:
         """Whether the input is closed and nothing of it is outstanding."""
         return self.total is not None and self.total == self.ledger.submitted and self.ledger.empty
 
-    def submit(self, batch: Batch) -> None:
-        """Items that the client added."""
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of what a snapshot would hold, about."""
+        return self.store.size_bytes + self.outbox.size_bytes + sum(map(len, self.functions.values()))
+
+    # --- what happens -----------------------------------------------------------------------------
+
+    def apply(self, record: records.Record) -> None:
+        """Let it happen. A record that makes no sense here is a bug of ours, or of whoever wrote the journal."""
+        _APPLY[type(record)](self, record)
+
+    def _function(self, record: messages.Function) -> None:
+        self.functions.setdefault(record.digest, record.data)
+
+    def _submit(self, record: messages.Submit) -> None:
+        batch = record.batch
         self.ledger.submit(batch.lo, batch.hi)
         self.store.add(batch)
         self.backlog.append(batch)
         self.backlog_tasks += len(batch)
+
+    def _close(self, record: messages.CloseJob) -> None:
+        self.total = record.total
+
+    def _owned(self, record: records.Owned) -> None:
+        self.client = record.client
+
+    def _taken(self, record: messages.Taken) -> None:
+        self.outbox.take(record.upto)
+
+    def _dropped(self, record: records.Dropped) -> None:
+        for lo, hi in self.ledger.cancel(record.lo, record.hi):
+            self.store.settle(ROOT, lo, hi)
+            self.outbox.append(messages.Cancelled(self.id, lo, hi))
+
+    def _results(self, record: records.Results) -> None:
+        tally = self.tally(record.worker, record.name, record.slots)
+        for group in record.groups:
+            # Not when it is committed: that may be much later, by another worker's RESULT.
+            tally.tasks += sum(member.hi - member.lo for member in group.members)
+            tally.busy_s += checks.plausible_s(group.seconds)
+            self._commit(group)
+
+    def _ended(self, record: records.Ended) -> None:
+        if record.state == "failed":
+            failure = Failure("NoWorkersError", record.reason, "", "controller", b"")
+            for root in self.ledger.unsettled():
+                self._tell_failure(root, failure, spawned=False)
+            self.ledger.fail_all()
+        elif record.state == "cancelled":
+            self.ledger.cancel_all()
+        self.state = record.state
+        self.ended_at = record.at
+        self.store.clear()
+        self.functions.clear()
+        self.backlog.clear()
+        self.backlog_tasks = 0
+        self.outbox.append(messages.JobDone(self.id))
+
+    # --- committing -------------------------------------------------------------------------------
+
+    def _commit(self, group: Group) -> None:
+        for news in self.ledger.commit(group):
+            if isinstance(news, Committed):
+                self._committed(news)
+            elif isinstance(news, RootSettled):
+                if news.failure is None:
+                    self.outbox.append(messages.Settled(self.id, news.root))
+                else:
+                    self._tell_failure(news.root, news.failure, spawned=True)
+            else:
+                assert isinstance(news, Requeue)
+                self.requeue(news.origin, news.lo, news.hi)
+
+    def _committed(self, news: Committed) -> None:
+        group = news.group
+        for member, fresh in news.parts:
+            for child in member.children if group.kind != FAILED else ():
+                self.store.add(child)
+            for lo, hi in fresh:
+                self.store.settle(member.origin, lo, hi)
+                if group.kind == VALUES and member.origin == ROOT:
+                    open_ = bool(member.children)
+                    self.outbox.append(messages.Values(self.id, lo, hi, member.lo, group.data, open_))
+                elif group.kind == FAILED and member.origin == ROOT and group.failure is not None:
+                    self._tell_failure(member.lo, group.failure, spawned=False)
+        if group.kind == COMBINED:
+            member = group.members[0]
+            root = member.lo if member.origin == ROOT else member.root
+            self.outbox.append(messages.Partial(self.id, root, group.data))
+
+    def _tell_failure(self, root: int, failure: Failure, *, spawned: bool) -> None:
+        self.outbox.append(
+            messages.Failed(
+                self.id, root, spawned, failure.kind, failure.message, failure.traceback, failure.where, failure.data
+            )
+        )
+
+    # --- where its tasks are ----------------------------------------------------------------------
 
     def requeue(self, origin: RunId, lo: int, hi: int) -> int:
         """Place these tasks again, before all others. Returns how many that are."""
@@ -98,31 +234,29 @@ class Job:
         self.backlog_tasks -= len(batch)
         return batch
 
-    def cancel_waiting(self, lo: int, hi: int) -> list[tuple[int, int]]:
-        """Drop the items of ``[lo, hi)`` that have not been placed. Returns them as ranges."""
-        dropped: list[tuple[int, int]] = []
+    def withdraw(self, lo: int, hi: int) -> list[tuple[int, int]]:
+        """Take the items of ``[lo, hi)`` that have not been placed out of the backlog. Returns them as ranges."""
+        taken: list[tuple[int, int]] = []
         kept: deque[Batch] = deque()
         for batch in self.backlog:
             left, right = max(lo, batch.lo), min(hi, batch.hi)
-            if batch.origin != 0 or left >= right:
+            if batch.origin != ROOT or left >= right:
                 kept.append(batch)
                 continue
             kept.extend(batch.part(*part) for part in ((batch.lo, left), (right, batch.hi)) if part[0] < part[1])
-            for taken in self.ledger.cancel(left, right):
-                self.store.settle(batch.origin, *taken)
-                dropped.append(taken)
+            taken.append((left, right))
         self.backlog = kept
         self.backlog_tasks = sum(map(len, kept))
-        return dropped
+        return taken
 
-    def end(self, state: str, now: float) -> None:
-        """Nothing will happen to this job any more: keep the books, drop what is heavy."""
-        self.state = state
-        self.ended_at = now
-        self.store.clear()
-        self.functions.clear()
-        self.backlog.clear()
-        self.backlog_tasks = 0
+    # --- for people, and for the journal ----------------------------------------------------------
+
+    def tally(self, worker: PeerId, name: str, slots: int) -> Tally:
+        """A worker's share, which begins now if it had none."""
+        tally = self.tallies.get(worker)
+        if tally is None:
+            tally = self.tallies[worker] = Tally(name, slots)
+        return tally
 
     def report(self, now: float) -> JobReport:
         """The balance so far."""
@@ -148,3 +282,74 @@ class Job:
             busy_s=sum(tally.busy_s for tally in self.tallies.values()),
             workers=tuple(tally.report() for tally in self.tallies.values()),
         )
+
+    def snapshot(self) -> Iterator[records.Record]:
+        """All that a controller needs to go on with it: :meth:`of` takes it."""
+        yield records.Books(
+            opened=records.Opened(self.id, self.client, self.number, self.options, self.opened_at, self.slots),
+            total=self.total,
+            state=self.state,
+            ended_at=self.ended_at,
+            requeued=self.requeued,
+            taken=self.outbox.taken,
+            ledger=self.ledger.books(),
+            tallies=tuple(tally.books(worker) for worker, tally in self.tallies.items()),
+        )
+        for digest, data in self.functions.items():
+            yield messages.Function(self.id, digest, data)
+        for batch, remaining in self.store.items():
+            yield records.Stored(batch, remaining)
+        yield from self.outbox.kept()
+
+    @classmethod
+    def of(cls, books: records.Books) -> Job:
+        """A job with these books; what follows in the snapshot is then applied."""
+        job = cls(books.opened)
+        job.total = books.total
+        job.state = books.state
+        job.ended_at = books.ended_at
+        job.requeued = books.requeued
+        job.outbox = Outbox(books.taken)
+        job.ledger = Ledger.of(books.ledger)
+        for tally in books.tallies:
+            job.tallies[tally.worker] = Tally(
+                tally.name,
+                tally.slots,
+                tally.tasks,
+                tally.busy_s,
+                tally.batches_sent,
+                tally.batches_received,
+                tally.asks,
+                tally.refusals,
+            )
+        return job
+
+    def _stored(self, record: records.Stored) -> None:
+        self.store.add(record.batch, record.remaining)
+
+    def _outcome(self, record: records.Outcome) -> None:
+        self.outbox.append(record)
+
+
+_APPLY: dict[type, Callable[[Job, Any], None]] = {
+    messages.Function: Job._function,
+    messages.Submit: Job._submit,
+    messages.CloseJob: Job._close,
+    messages.Taken: Job._taken,
+    records.Owned: Job._owned,
+    records.Results: Job._results,
+    records.Dropped: Job._dropped,
+    records.Ended: Job._ended,
+    records.Stored: Job._stored,
+    **dict.fromkeys(
+        (
+            messages.Cancelled,
+            messages.Values,
+            messages.Partial,
+            messages.Failed,
+            messages.Settled,
+            messages.JobDone,
+        ),
+        Job._outcome,
+    ),
+}

@@ -22,6 +22,7 @@ from enum import Enum, auto
 
 from lbnet import limits
 from lbnet.core.ranges import RangeSet
+from lbnet.protocol.records import EarlyBooks, FamilyBooks, LedgerBooks, Range, RunBooks
 from lbnet.types import COMBINED, FAILED, ROOT, Batch, Failure, Group, Member, RunId
 
 
@@ -176,6 +177,53 @@ class Ledger:
             self._commit_one(work.popleft(), news, work)
         return news
 
+    # --- for the journal ----------------------------------------------------------------------
+
+    def books(self) -> LedgerBooks:
+        """All of it, as data."""
+        return LedgerBooks(
+            submitted=self.submitted,
+            spawned=self.spawned,
+            done=self.done,
+            failed=self.failed,
+            cancelled=self.cancelled,
+            duplicates=self.duplicates,
+            orphans=self.orphans,
+            roots=_ranges(self._roots),
+            runs=tuple(RunBooks(run, books.root, _ranges(books.ranges)) for run, books in self._runs.items()),
+            families=tuple(
+                FamilyBooks(root, family.outstanding, family.failure) for root, family in self._families.items()
+            ),
+            early=tuple(
+                EarlyBooks(origin, index, isinstance(entry, _Waiting), _group(entry))
+                for (origin, index), entries in self._early.items()
+                for entry in entries
+            ),
+        )
+
+    @classmethod
+    def of(cls, books: LedgerBooks) -> Ledger:
+        """A ledger with these books."""
+        ledger = cls(
+            books.submitted,
+            books.spawned,
+            books.done,
+            books.failed,
+            books.cancelled,
+            books.duplicates,
+            books.orphans,
+            RangeSet((part.lo, part.hi) for part in books.roots),
+        )
+        for run in books.runs:
+            ledger._runs[run.run] = _Run(run.root, RangeSet((part.lo, part.hi) for part in run.outstanding))
+        for family in books.families:
+            ledger._families[family.root] = _Family(family.outstanding, family.failure)
+        for early in books.early:
+            entry = _Waiting(early.group) if early.waiting else early.group
+            ledger._early.setdefault((early.parent_origin, early.parent_index), []).append(entry)
+            ledger._early_count += 1
+        return ledger
+
     # --- one group ----------------------------------------------------------------------------
 
     def _commit_one(self, group: Group, news: list[LedgerNews], work: deque[Group]) -> None:
@@ -278,7 +326,7 @@ class Ledger:
             for index in range(lo, hi) if hi - lo <= len(self._early) else self._early_indices(origin, lo, hi):
                 for entry in self._early.pop((origin, index), ()):
                     self._early_count -= 1
-                    woken.append(entry.group if isinstance(entry, _Waiting) else entry)
+                    woken.append(_group(entry))
         return woken
 
     def _early_indices(self, origin: RunId, lo: int, hi: int) -> list[int]:
@@ -311,6 +359,14 @@ class Ledger:
             return
         self._early_count += 1
         self._early.setdefault((member.parent_origin, member.parent_index), []).append(entry)
+
+
+def _group(entry: Group | _Waiting) -> Group:
+    return entry.group if isinstance(entry, _Waiting) else entry
+
+
+def _ranges(ranges: RangeSet) -> tuple[Range, ...]:
+    return tuple(Range(lo, hi) for lo, hi in ranges)
 
 
 def len_of(member: Member) -> int:

@@ -17,8 +17,9 @@ class Ticket:
     """One batch handed to one slot.
 
     ``upto``: tasks below it are finished. ``end``: tasks from it on were taken back.
+    ``over``: its job has ended here, and whatever comes of it is nobody's, although the job may come back.
     ``claimed``: tasks below it had started at ``claimed_at``, as a Reclaim showed; a slot that sits in a long task
-    lets go of what it has claimed beside it. ``unreported``: tasks whose results have not come.
+    lets go of what it has claimed beside it. ``unreported``: tasks whose results have not come, and are wanted.
     """
 
     number: int
@@ -30,6 +31,7 @@ class Ticket:
     unreported: RangeSet
     claimed_at: float = 0.0
     reclaiming: bool = False
+    over: bool = False
 
     @classmethod
     def of(cls, number: int, batch: Batch, first_run: RunId) -> Ticket:
@@ -45,13 +47,12 @@ class Ticket:
         """Tasks at the end that have not started, as far as is known."""
         return max(self.end - max(self.upto + running, self.claimed), 0)
 
-    def cut(self, taken_from: int) -> Batch | None:
-        """Take back the tasks from ``taken_from`` on."""
+    def cut(self, taken_from: int) -> list[Batch]:
+        """Take back the tasks from ``taken_from`` on. Returns those that somebody still wants."""
         taken_from = max(taken_from, self.batch.lo)
         if taken_from >= self.end:
-            return None
-        back = self.batch.part(taken_from, self.end)
-        self.unreported.remove(taken_from, self.end)
+            return []
+        back = [self.batch.part(lo, hi) for lo, hi in self.unreported.remove(taken_from, self.end)]
         self.end = taken_from
         return back
 

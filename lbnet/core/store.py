@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 
 from lbnet.types import Batch, RunId
 
@@ -18,12 +19,15 @@ class PayloadStore:
         self._remaining: dict[tuple[RunId, int], int] = {}
         self.size_bytes = 0
 
-    def add(self, batch: Batch) -> None:
-        """Keep a batch. Batches of one origin come in the order of their indices."""
+    def add(self, batch: Batch, remaining: int | None = None) -> None:
+        """Keep a batch, of which ``remaining`` tasks are not settled: all if None.
+
+        Batches of one origin come in the order of their indices.
+        """
         self._bases.setdefault(batch.origin, []).append(batch.lo)
         key = (batch.origin, batch.lo)
         self._batches[key] = batch
-        self._remaining[key] = len(batch)
+        self._remaining[key] = len(batch) if remaining is None else remaining
         self.size_bytes += len(batch.payload.data)
 
     def find(self, origin: RunId, lo: int, hi: int) -> list[Batch]:
@@ -70,6 +74,11 @@ class PayloadStore:
             at += 1
         if not bases:
             del self._bases[origin]
+
+    def items(self) -> Iterator[tuple[Batch, int]]:
+        """All that is kept, and of how many tasks each batch is still needed; in the order in which it was added."""
+        for key, batch in self._batches.items():
+            yield batch, self._remaining[key]
 
     def clear(self) -> None:
         """Drop everything."""

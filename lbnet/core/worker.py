@@ -7,7 +7,7 @@ order. It must not know how messages travel, or what a task computes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lbnet import limits
@@ -18,6 +18,7 @@ from lbnet.core.decisions import decisions_of
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
 from lbnet.core.exchange import Exchange
+from lbnet.core.liveness import Liveness
 from lbnet.core.offers import StandingOffer
 from lbnet.protocol import messages
 from lbnet.strategies.base import (
@@ -34,6 +35,7 @@ from lbnet.strategies.base import (
 )
 from lbnet.types import (
     CONTROLLER,
+    Batch,
     JobId,
     PeerId,
     Span,
@@ -49,9 +51,21 @@ class Worker:
         slots: compute processes.
         load: makes the load-balancing strategy of a name; raises where there is none. The controller says which.
         draw: makes random numbers, uniform in ``[0, 1)``, for strategies.
+        liveness: watches its links; none is watched without.
+
+    Attributes:
+        liveness: the same.
     """
 
-    def __init__(self, me: PeerId, name: str, slots: int, load: Load, draw: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        me: PeerId,
+        name: str,
+        slots: int,
+        load: Load,
+        draw: Callable[[], float],
+        liveness: Liveness | None = None,
+    ) -> None:
         self.me = me
         self.name = name
         self._load = load
@@ -62,6 +76,8 @@ class Worker:
         self._jobs = self._compute.jobs
         self._queue = self._compute.queue
         self._exchange = Exchange(self._view, self._compute, self._do)
+        self.liveness = liveness or Liveness(0.0)
+        self.liveness.opened(CONTROLLER, 0.0)  # the first look will be late, and give it all of its time
         self._ended: dict[JobId, None] = {}
         self._offer: StandingOffer | None = None
         self._asked_to_split = False
@@ -76,7 +92,10 @@ class Worker:
         """Take an event; returns what is to be done, in order. Never raises, whatever a peer sent."""
         self._view.now = now
         kind: type = type(event)
+        liveness = self.liveness
         if isinstance(event, events.Received):
+            if liveness.deadline_s:
+                liveness.heard(event.peer, now)
             kind = type(event.message)
             handler = _ON_MESSAGE.get(kind)
             if handler is None:
@@ -89,9 +108,13 @@ class Worker:
                 on_event(self._compute, event)
             else:
                 _ON_EVENT[kind](self, event)
+        if liveness.deadline_s and now >= liveness.look_at:
+            self._look_at_links()
         if kind not in _CHANGES_NOTHING:
             self._look()
         done, self._effects = self._effects, []
+        if liveness.deadline_s:
+            liveness.said(done, now)
         return done
 
     def view(self) -> WorkerView:
@@ -105,13 +128,24 @@ class Worker:
 
     # --- after every event ----------------------------------------------------------------------
 
+    def _look_at_links(self) -> None:
+        """Say BEAT where nothing else was said, and give up those who are silent: they have left when that is heard."""
+        beat, dead = self.liveness.look(self._view.now)
+        for peer in dead:
+            self._do(effects.Disconnect(peer, self.liveness.silence(), silent=True))
+        for peer in beat:
+            self._do(effects.Send(peer, messages.Beat()))
+        self._arm(self.liveness.look_at)
+
     def _look(self) -> None:
         """The load-balancing step: give what was asked for, feed the slots, tell the controller."""
         compute = self._compute
+        compute.wake()
         compute.estimate()
         self._exchange.give(self._view.now)
         compute.feed()
         if not compute.ready:
+            self._arm(self.liveness.look_at)
             return
         view = self.view()
         self._look_at = None
@@ -164,14 +198,22 @@ class Worker:
         And while somebody is hungry and tasks wait behind a running one, after ever longer times.
         """
         at = self._exchange.patience_at()
-        if self._look_at is not None:
-            at = self._look_at if at is None else min(at, self._look_at)
+        for other in (self._look_at, self._compute.resting_until):
+            if other is not None:
+                at = other if at is None else min(at, other)
         hungry = self._asked_to_split or self._view.free_slots or self._exchange.wanted
         if hungry and (self._queue.tasks or self._compute.traps()):
             trapped_at = self._view.now + max(self._compute.longest_s, limits.CLAIM_DOUBT_S)
             at = trapped_at if at is None else min(at, trapped_at)
+        if self.liveness.deadline_s:
+            at = self.liveness.look_at if at is None else min(at, self.liveness.look_at)
+        if at is not None:
+            self._arm(at)
+
+    def _arm(self, at: float) -> None:
+        """See to it that a tick comes by then, or an earlier one that brings us here again."""
         # A timer that comes too early costs a look; one effect for every event costs more.
-        if at is not None and (self._armed_at is None or not self._view.now <= self._armed_at <= at):
+        if at < math.inf and (self._armed_at is None or not self._view.now <= self._armed_at <= at):
             self._armed_at = at
             self._do(effects.SetTimer(at))
 
@@ -199,7 +241,9 @@ class Worker:
 
     # --- messages -------------------------------------------------------------------------------
 
-    def _on_open_job(self, peer: PeerId, message: messages.OpenJob) -> None:  # noqa: ARG002
+    def _on_open_job(self, peer: PeerId, message: messages.OpenJob) -> None:
+        if peer == CONTROLLER:
+            self._ended.pop(message.job, None)  # what it opens goes on, although it may have said otherwise before
         if message.job not in self._ended:
             self._jobs.setdefault(message.job, HeldJob(message.options))
 
@@ -292,26 +336,58 @@ class Worker:
         if job is None:
             return
         if job.moved:
-            self._tell(messages.Result(message.job, (), job.take_moved()))
+            self._compute.results.add(messages.Result(message.job, (), job.take_moved()))
         if self._exchange.asks:
             self._tell(messages.Asked(message.job, self._exchange.asks, self._exchange.refusals))
             self._exchange.asks = self._exchange.refusals = 0
         self._compute.end_job(message.job)
         self._exchange.forget(message.job)
 
+    def _on_kept(self, peer: PeerId, message: messages.Kept) -> None:  # noqa: ARG002
+        self._compute.results.kept(message.results)
+
     def _on_ask_inventory(self, peer: PeerId, message: messages.AskInventory) -> None:  # noqa: ARG002
         self._tell(messages.Inventory(message.round, tuple(self.held())))
 
     # --- links ----------------------------------------------------------------------------------
 
+    def _on_beat(self, peer: PeerId, message: messages.Beat) -> None:
+        """That it came is all that it says."""
+
+    def _on_heard(self, event: events.Heard) -> None:
+        self.liveness.heard(event.peer, self._view.now)
+
     def _on_joined(self, event: events.Joined) -> None:
+        self.liveness.opened(event.peer, self._view.now)
         if event.peer != CONTROLLER:
             self._exchange.linked(event.peer)
+            return
+        # We are back. It may be another process than the one that we knew, and know no more than its journal says.
+        self._run_here(self._exchange.adrift())  # what was sent through it while it was away
+        self._tell(messages.Rejoined(tuple(self._jobs)))
+        for job in self._jobs.values():
+            job.shared.clear()
+        for result in self._compute.results.again():
+            members = [member for group in result.groups for member in group.members]
+            self._compute.share_functions(child for member in members for child in member.children)
+            self._compute.results.add(result)
 
     def _on_left(self, event: events.Left) -> None:
         """What was sent and not acknowledged may be lost: run it here. The answer to our IDLE may be lost, too."""
+        self.liveness.closed(event.peer)
         self._view.told_idle_s = None
-        for batch in self._exchange.unlinked(event.peer):
+        if event.peer == CONTROLLER:
+            self._withdraw()
+            self._view.listed = False
+            self._asked_to_split = False
+            self._strategy = ""  # the next word on it begins anew
+            lost = self._exchange.adrift()
+        else:
+            lost = self._exchange.unlinked(event.peer)
+        self._run_here(lost)
+
+    def _run_here(self, batches: Iterable[Batch]) -> None:
+        for batch in batches:
             if batch.job in self._jobs:
                 self._queue.append(batch)
 
@@ -348,13 +424,19 @@ _ON_MESSAGE: dict[type, Callable[[Worker, PeerId, Any], None]] = {
     messages.AskWork: Worker._on_ask_work,
     messages.Target: Worker._on_target,
     messages.Offer: Worker._on_offer,
+    messages.Kept: Worker._on_kept,
+    messages.Beat: Worker._on_beat,
 }
 
-_CHANGES_NOTHING = frozenset({messages.Ack, messages.Function, messages.OpenJob, messages.AskInventory})
+_CHANGES_NOTHING = frozenset({
+    messages.Ack, messages.Kept, messages.Function, messages.OpenJob, messages.AskInventory, messages.Beat,
+    events.Heard, events.SlotOutput,
+})  # fmt: skip
 """After these the worker has as much to do, and as much to give, as before."""
 
 _ON_EVENT: dict[type, Callable[[Worker, Any], None]] = {
     events.Joined: Worker._on_joined,
+    events.Heard: Worker._on_heard,
     events.Left: Worker._on_left,
     events.Unreachable: Worker._on_unreachable,
     events.Tick: _on_tick,
@@ -368,4 +450,5 @@ _ON_SLOT: dict[type, Callable[[Compute, Any], None]] = {
     events.SlotFinished: Compute.slot_finished,
     events.Reclaimed: Compute.reclaimed,
     events.SlotDied: Compute.slot_died,
+    events.SlotOutput: Compute.slot_output,
 }

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import secrets
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from lbnet import limits
@@ -13,15 +16,23 @@ from lbnet.core import effects, events
 from lbnet.core.controller import Controller
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
-from lbnet.errors import UsageError
+from lbnet.errors import JournalError, UsageError
+from lbnet.journal.journal import Journal
+from lbnet.journal.store import CLUSTER_BYTES
 from lbnet.net.greeting import MAGIC, Reception, printable
 from lbnet.net.link import Link, check_port, say_goodbye, words
 from lbnet.net.recorder import Recorder
+from lbnet.net.restored import state_of
 from lbnet.net.strategy_log import StrategyLog
-from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Welcome
-from lbnet.types import Address, PeerId
+from lbnet.net.vigil import Bystander
+from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Ask, Goodbye, Hello, Message, Welcome
+from lbnet.protocol.records import encode
+from lbnet.types import CONTROLLER, Address, PeerId
 
 _log = logging.getLogger("lbnet.controller")
+
+_PEERS_RESERVED = 64
+"""Ids that are written down as given at once."""
 
 _ROLES = frozenset({"worker", "client"})
 
@@ -37,10 +48,15 @@ class ControllerServer:
     Args:
         controller: the decisions.
         trace: where the run is recorded; it is not if None.
+        journal: where what happens to jobs is kept; the controller has been restored from it.
     """
 
-    def __init__(self, controller: Controller, trace: Path | None = None) -> None:
+    def __init__(self, controller: Controller, trace: Path | None = None, journal: Journal | None = None) -> None:
         self._controller = controller
+        self._journal = journal
+        self._cluster = secrets.token_bytes(CLUSTER_BYTES) if journal is None else journal.cluster
+        self._full = False
+        self._failing = False
         self._recorder = None if trace is None else Recorder(controller, trace)
         self._decide = controller.handle if self._recorder is None else self._recorder.handle
         self._links: dict[PeerId, Link] = {}
@@ -48,8 +64,9 @@ class ControllerServer:
         self._reception = Reception(
             roles=_ROLES, admit=self._admit, on_message=self._on_message, on_closed=self._on_closed, log=_log
         )
+        self._bystander = Bystander(self._peers, self._handle)
         self._strategy_log = StrategyLog(_log)
-        self._next_peer = 1
+        self._fresh = range(1, limits.PEERS_MAX) if journal is None else range(0)
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -66,8 +83,11 @@ class ControllerServer:
 
         Raises:
             UsageError: the address cannot be bound, or the trace not be written; the sentence says why.
+            JournalError: the journal cannot be written.
         """
         loop = asyncio.get_running_loop()
+        if self._journal is not None:
+            self._reserve_peers(self._journal)
         try:
             if listening is not None:
                 self._server = await loop.create_server(self._reception.accept, sock=listening)
@@ -75,12 +95,17 @@ class ControllerServer:
                 check_port(port)
                 self._server = await loop.create_server(self._reception.accept, host, port, reuse_address=True)
         except (OSError, ValueError) as error:
-            hint = _HINTS.get(getattr(error, "errno", None) or 0, "check --host and --port")
-            raise UsageError(f"cannot listen on {Address(host, port)} ({words(error)}): {hint}") from None
+            raise _cannot_listen(Address(host, port), error) from None
         name = self._server.sockets[0].getsockname()
         self.address = Address(str(name[0]), int(name[1]))
+        self._bystander.start(self._controller.deadline_s)
         if self._recorder is not None:
             self._recorder.open()
+        if self._journal is not None:
+            self._journal.start(
+                lambda count: _soon(loop, self._on_persisted, count), lambda error: _soon(loop, self._on_failed, error)
+            )
+            self._handle(events.Tick())
 
     async def stop(self) -> None:
         """Say goodbye to all, and close: within ``limits.STOP_TIMEOUT_S`` no socket is left."""
@@ -89,26 +114,45 @@ class ControllerServer:
             self._server.close()
         if self._timer is not None:
             self._timer.cancel()
+        self._bystander.stop()
         try:
             await asyncio.gather(self._reception.close(), say_goodbye(self._peers, "the controller was stopped"))
         finally:
             if self._recorder is not None:
                 self._recorder.close()
+            if self._journal is not None and not self._journal.close(limits.STOP_TIMEOUT_S / 2):
+                _log.error("not all of the last results could be kept: their tasks will run again")
 
     # --- links ----------------------------------------------------------------------------------
 
     def _admit(self, link: Link, message: Hello) -> str | None:
-        if self._next_peer >= limits.PEERS_MAX:
-            return "this controller has given out all its ids: start it anew"
-        peer = PeerId(self._next_peer)
-        self._next_peer += 1
+        # An id beyond those that were given is of a later state than ours, such as one that a copy has replaced.
+        back = CONTROLLER < message.peer < self._fresh.start and message.cluster == self._cluster
+        if back:
+            peer = PeerId(message.peer)
+            old = self._links.get(peer)
+            if old is not None:  # it knows better than we do that this link is dead
+                self._gone(old, "it came back by another link", logging.INFO)
+                old.abort("its peer came back by another link")
+        else:
+            try:
+                fresh = self._next_peer()
+            except JournalError as error:
+                return str(error)
+            if fresh is None:
+                return "this controller has given out all its ids: start it anew, with another --state-dir"
+            peer = fresh
         self._links[peer] = link
         self._peers[link] = peer
         link.greet(SAID_BY[message.role], throttled=message.role == "client")
-        link.send(Welcome(MAGIC, PROTOCOL_VERSION, peer, str(self.address)))
+        if message.role == "client" and self._full:
+            link.hold(True)
+        deadline_s = self._controller.deadline_s
+        link.send(Welcome(MAGIC, PROTOCOL_VERSION, peer, str(self.address), self._cluster, deadline_s))
         host = link.peer_address.host
         name = printable(message.name) or f"{message.role}-{peer}"
-        _log.info("%s %s joined from %s (pid %d)", message.role, name, host, message.pid)
+        came = "came back" if back else "joined"
+        _log.info("%s %s %s from %s (pid %d)", message.role, name, came, host, message.pid)
         self._handle(
             events.Joined(
                 peer,
@@ -118,26 +162,72 @@ class ControllerServer:
                 message.pid,
                 message.slots,
                 Address(host, message.port),
+                back,
             )
         )
         return None
 
+    def _next_peer(self) -> PeerId | None:
+        """An id that nobody had before, None if there is none left."""
+        if not self._fresh and self._journal is not None:
+            self._reserve_peers(self._journal)
+        if not self._fresh:
+            return None
+        peer, self._fresh = self._fresh[0], self._fresh[1:]
+        return PeerId(peer)
+
+    def _reserve_peers(self, journal: Journal) -> None:
+        first = min(journal.reserve_peers(_PEERS_RESERVED), limits.PEERS_MAX)
+        self._fresh = range(first, min(first + _PEERS_RESERVED, limits.PEERS_MAX))
+
     def _on_message(self, link: Link, message: Message) -> None:
         if isinstance(message, Goodbye):
-            self._gone(link, f"it left: {printable(message.reason)}", logging.INFO)
+            self._gone(link, f"it left: {printable(message.reason)}", logging.INFO, on_purpose=True)
             link.abort("it left")
         else:
+            if isinstance(message, Ask):
+                self._controller.journal = state_of(self._journal)
             self._handle(events.Received(self._peers[link], message))
 
     def _on_closed(self, link: Link, reason: str) -> None:
         self._gone(link, reason, logging.WARNING)
 
-    def _gone(self, link: Link, reason: str, level: int) -> None:
+    def _gone(self, link: Link, reason: str, level: int, *, on_purpose: bool = False) -> None:
         peer = self._peers.pop(link, None)
         if peer is not None and not self._stopped:
             del self._links[peer]
             _log.log(level, "peer %d (%s) is gone: %s", peer, link.peer_address, reason)
-            self._handle(events.Left(peer, reason))
+            self._handle(events.Left(peer, reason, on_purpose))
+
+    # --- the journal ----------------------------------------------------------------------------
+
+    def _persist(self, effect: effects.Persist) -> None:
+        assert self._journal is not None, "a controller without a journal keeps nothing"
+        self._journal.append(effect.job, [encode(record) for record in effect.records], whole=effect.whole)
+        self._hold_clients()
+
+    def _on_failed(self, error: JournalError) -> None:
+        self._failing = True
+        _log.error("%s", error)
+
+    def _on_persisted(self, count: int) -> None:
+        if self._failing:
+            self._failing = False
+            _log.warning("the journal can be written again: what waited for it goes on")
+        if not self._stopped:
+            self._hold_clients()
+            self._handle(events.Persisted(count))
+
+    def _hold_clients(self) -> None:
+        """While too much waits for the disk, clients are not read: what they submit would wait, too."""
+        assert self._journal is not None, "who asks has one"
+        pending = self._journal.pending_bytes
+        full = pending > (limits.JOURNAL_PENDING_BYTES // 2 if self._full else limits.JOURNAL_PENDING_BYTES)
+        if full != self._full:
+            self._full = full
+            for link in self._peers:
+                if link.throttled:
+                    link.hold(full)
 
     # --- the core -------------------------------------------------------------------------------
 
@@ -151,13 +241,39 @@ class ControllerServer:
             link = self._links.get(effect.to)
             if link is not None:
                 link.send(effect.message)
+        elif isinstance(effect, effects.Persist):
+            self._persist(effect)
         elif isinstance(effect, effects.Disconnect):
             link = self._links.get(effect.peer)
             if link is not None:
-                link.abort(f"it broke the protocol: {effect.reason}")
+                link.abort(effect.sentence)
         elif isinstance(effect, effects.SetTimer):
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = asyncio.get_running_loop().call_at(effect.at, self._handle, events.Tick())
         else:
             raise AssertionError(f"a controller has no {type(effect).__name__}")
+
+
+def bound(host: str) -> socket.socket:
+    """A socket that listens on an interface, at a port that nobody had.
+
+    Raises:
+        UsageError: there is no such interface here; the sentence says why.
+    """
+    try:
+        family, _, _, _, name = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(name, family=family)
+    except (OSError, ValueError) as error:
+        raise _cannot_listen(Address(host, 0), error) from None
+
+
+def _cannot_listen(address: Address, error: OSError | ValueError) -> UsageError:
+    hint = _HINTS.get(getattr(error, "errno", None) or 0, "check --host and --port")
+    return UsageError(f"cannot listen on {address} ({words(error)}): {hint}")
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], argument: object) -> None:
+    """From the journal's thread; a loop that has ended wants to hear nothing."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, argument)

@@ -18,7 +18,9 @@ MAGIC = "lbnet"
 """The first field of every greeting."""
 
 
-def hello(role: str, *, name: str, slots: int = 0, port: int = 0, peer: PeerId = CONTROLLER) -> Hello:
+def hello(
+    role: str, *, name: str, slots: int = 0, port: int = 0, peer: PeerId = CONTROLLER, cluster: bytes = b""
+) -> Hello:
     """Our own HELLO.
 
     Args:
@@ -26,7 +28,8 @@ def hello(role: str, *, name: str, slots: int = 0, port: int = 0, peer: PeerId =
         name: for people; the other side chooses one if it is empty.
         slots: compute processes, of a worker.
         port: where other workers can reach this one, at the address that the controller sees.
-        peer: the id of a worker that greets another.
+        peer: the id of a worker that greets another; towards the controller, the id that it gave us before.
+        cluster: in which cluster it did.
     """
     return Hello(
         MAGIC,
@@ -38,6 +41,7 @@ def hello(role: str, *, name: str, slots: int = 0, port: int = 0, peer: PeerId =
         slots,
         port,
         peer,
+        cluster,
     )
 
 
@@ -218,4 +222,6 @@ def _not_welcome(message: Message, what: str) -> str | None:
         return f"is not {what}: it answered with {type(message).__name__}"
     if message.version != PROTOCOL_VERSION:
         return f"speaks protocol version {message.version}, here it is {PROTOCOL_VERSION}: install the same lbnet"
+    if message.deadline_s and message.deadline_s < limits.LINK_DEADLINE_MIN_S:
+        return f"lets links be silent for {message.deadline_s:g} s only: that is not {what}"
     return None

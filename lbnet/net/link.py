@@ -60,6 +60,12 @@ class Link(asyncio.Protocol):
         self._out: list[bytes] = []
         self._reason = ""
         self._throttled = False
+        self._held = False
+        self._behind = False
+        self._reading = True
+        self._stirred = False
+        self._flushed_bytes = 0
+        self._taken_bytes = 0
         self.peer_address = Address("?", 0)
         self.own_address = Address("?", 0)
         self.greeted = False
@@ -77,6 +83,31 @@ class Link(asyncio.Protocol):
         self._reader.frame_bytes_max = limits.FRAME_BYTES_MAX
         self._throttled = throttled
         self.greeted = True
+
+    @property
+    def throttled(self) -> bool:
+        """Whether its peer is not read while too much waits."""
+        return self._throttled
+
+    def hold(self, held: bool) -> None:
+        """Read nothing from the peer, or read on: what it says would have to wait elsewhere."""
+        self._held = held
+        self._read_or_not()
+
+    def stirs(self) -> bool:
+        """Whether the peer has shown, since this was last asked, that it lives, other than by a whole message.
+
+        Bytes of a longer one came. Or it is not read: then because it takes what waits for it, or because that is no
+        fault of its own.
+        """
+        if self._ending:
+            return False
+        if self._reading:
+            stirred, self._stirred = self._stirred, False
+            return stirred
+        taken_bytes = self._flushed_bytes - cast("asyncio.Transport", self._transport).get_write_buffer_size()
+        moved, self._taken_bytes = taken_bytes != self._taken_bytes, taken_bytes
+        return moved or not self._behind
 
     def send(self, message: Message) -> None:
         """Send a message; what is sent in one turn of the loop goes out in one write. No effect on a closing link."""
@@ -123,11 +154,13 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came: whole frames become messages."""
         self._reader.feed(data)
+        self._stirred = True
         try:
             while not self._ending and (body := self._reader.next()) is not None:
                 message = decode(body)
                 if type(message) not in self._allowed:
                     raise RemoteProtocolError(f"{type(message).__name__} may not be said here")
+                self._stirred = False
                 self._on_message(self, message)
         except RemoteProtocolError as error:
             self.abort(f"it broke the protocol: {error}")
@@ -138,13 +171,13 @@ class Link(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Too much waits to be sent."""
-        if self._throttled and self._transport is not None:
-            self._transport.pause_reading()
+        self._behind = True
+        self._read_or_not()
 
     def resume_writing(self) -> None:
         """Most of it is sent."""
-        if self._throttled and self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._behind = False
+        self._read_or_not()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -154,8 +187,17 @@ class Link(asyncio.Protocol):
         self.closed.set()
         self._on_closed(self, reason)
 
+    def _read_or_not(self) -> None:
+        reads = not (self._throttled and (self._held or self._behind))
+        if reads != self._reading and not self._ending:
+            self._reading = reads
+            transport = cast("asyncio.Transport", self._transport)
+            (transport.resume_reading if reads else transport.pause_reading)()
+
     def _flush(self) -> None:
         if self._out and not self._ending:
+            if self._throttled:
+                self._flushed_bytes += sum(map(len, self._out))
             cast("asyncio.Transport", self._transport).writelines(self._out)
         self._out.clear()
 

@@ -91,7 +91,7 @@ class Recorder:
         done = self._controller.handle(event, now)
         if opens and isinstance(message, messages.OpenJob):
             self._on_opened(message.job)
-        elif isinstance(message, messages.Cancel):
+        elif isinstance(message, messages.Cancel) or isinstance(event, events.Persisted):  # that is when it is told
             self._on_cancelled(done)
         if self._timer is None and (self._waiting or self._open):
             self._wait()

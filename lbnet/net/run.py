@@ -16,10 +16,13 @@ import uvloop
 from lbnet import limits
 from lbnet.core.controller import Controller
 from lbnet.errors import ConnectionLostError
+from lbnet.journal.journal import Journal
 from lbnet.net.controller_server import ControllerServer
 from lbnet.net.leaving import undisturbed
+from lbnet.net.restored import Restored, restore
 from lbnet.net.worker_node import WorkerNode
 from lbnet.pool.cores import cores_available
+from lbnet.pool.memory import limit_of
 from lbnet.strategies import registry
 from lbnet.strategies.base import Strategy
 from lbnet.types import Address
@@ -41,6 +44,9 @@ def run_controller(
     no_workers_timeout_s: float = limits.NO_WORKERS_TIMEOUT_S,
     trace: Path | None = None,
     given: Strategy | None = None,
+    state_dir: Path | None = None,
+    on_restored: Callable[[Restored], None] = lambda _: None,
+    deadline_s: float = limits.LINK_DEADLINE_S,
 ) -> None:
     """Run a controller until SIGINT or SIGTERM.
 
@@ -55,23 +61,30 @@ def run_controller(
         no_workers_timeout_s: how long jobs wait for a worker after the last one was lost.
         trace: where the run is recorded; it is not if None.
         given: the strategy itself, where its name alone would not find it.
+        state_dir: where its journal is, or will be; without one, jobs end with the controller.
+        on_restored: called with what the journal held, before ``on_ready``.
+        deadline_s: how long links may be silent.
 
     Raises:
+        JournalError: the journal cannot be used.
         UsageError: the port is taken, the trace cannot be written, or there is no such strategy.
     """
     load = registry.loader({strategy: registry.find(strategy) if given is None else given})
+    journal = None if state_dir is None else Journal(state_dir)
 
     async def main() -> None:
-        server = ControllerServer(
-            Controller(
-                load,
-                strategy=strategy,
-                placement=placement,
-                version=VERSION,
-                no_workers_timeout_s=no_workers_timeout_s,
-            ),
-            trace,
+        controller = Controller(
+            load,
+            strategy=strategy,
+            placement=placement,
+            version=VERSION,
+            no_workers_timeout_s=no_workers_timeout_s,
+            journal=journal is not None,
+            deadline_s=deadline_s,
         )
+        if journal is not None:
+            on_restored(restore(controller, journal, asyncio.get_running_loop().time()))
+        server = ControllerServer(controller, trace, journal)
         try:
             await server.start(host, port, listening)
             on_ready(server.address)
@@ -79,7 +92,11 @@ def run_controller(
         finally:
             await server.stop()
 
-    _run(main, stop_on_stdin_eof=stop_on_stdin_eof)
+    try:
+        _run(main, stop_on_stdin_eof=stop_on_stdin_eof)
+    finally:
+        if journal is not None:
+            journal.close(0.0)  # for the next one, if it could not be restored
 
 
 def run_worker(
@@ -90,6 +107,9 @@ def run_worker(
     on_ready: Callable[[str, int], None],
     stop_on_stdin_eof: bool = False,
     given: Strategy | None = None,
+    memory_limit: str = "",
+    rejoin_timeout_s: float = 0.0,
+    deadline_s: float = 0.0,
 ) -> None:
     """Run a worker until SIGINT, SIGTERM, or the end of its controller.
 
@@ -100,15 +120,28 @@ def run_worker(
         on_ready: called with the name and the id once it has joined.
         stop_on_stdin_eof: stop when standard input ends: the process that started this one is gone.
         given: a strategy that its name alone would not find.
+        rejoin_timeout_s: how long it goes on without its controller, and looks for it; 0 for not at all.
+        deadline_s: how long its links may be silent, if that is longer than what the controller says.
+        memory_limit: of each slot: a size such as ``2GB``, ``auto`` for an equal share of what there is, or nothing.
 
     Raises:
+        UsageError: the memory limit is none of these.
         ConnectError: there is no controller at that address, or it refused us.
         ConnectionLostError: the controller is gone.
     """
     load = registry.loader({} if given is None else {given.name: given}, imports=True)
+    slots = slots or cores_available()
+    memory_limit_bytes = limit_of(memory_limit, slots)
 
     async def main() -> None:
-        node = WorkerNode(slots=slots or cores_available(), name=name, load=load)
+        node = WorkerNode(
+            slots=slots,
+            name=name,
+            load=load,
+            memory_limit_bytes=memory_limit_bytes,
+            rejoin_timeout_s=rejoin_timeout_s,
+            deadline_s=deadline_s,
+        )
         await node.start(connect)
         try:
             on_ready(node.name, node.peer)

@@ -46,6 +46,7 @@ def main() -> int:
                 slots=config["slots"],
                 name=config["name"],
                 given=given,
+                memory_limit=config.get("memory_limit", ""),
                 on_ready=lambda name, peer: None,  # noqa: ARG005
                 stop_on_stdin_eof=True,
             )

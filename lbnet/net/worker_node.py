@@ -7,18 +7,21 @@ import logging
 import random
 import socket
 from collections import deque
+from collections.abc import Coroutine
 
 from lbnet import limits
 from lbnet.core import effects, events
 from lbnet.core.balancer import Load
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
+from lbnet.core.liveness import Liveness
 from lbnet.core.worker import Worker
 from lbnet.errors import ConnectError
 from lbnet.net.greeting import MAGIC, Reception, connect, hello, printable
 from lbnet.net.leaving import undisturbed
 from lbnet.net.link import Link, say_goodbye
 from lbnet.net.strategy_log import StrategyLog
+from lbnet.net.vigil import Bystander
 from lbnet.pool.parent import Pool
 from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Welcome
 from lbnet.types import CONTROLLER, Address, PeerId, SlotId
@@ -37,21 +40,43 @@ class WorkerNode:
         slots: compute processes.
         name: for people; the host and process id if empty.
         load: makes the load-balancing strategy of a name; the controller says which.
+        memory_limit_bytes: of each slot, 0 for no limit.
+        rejoin_timeout_s: how long it goes on without its controller, and looks for it; 0 for not at all.
+        deadline_s: how long its links may be silent, if that is longer than what the controller says.
     """
 
-    def __init__(self, *, slots: int, name: str, load: Load) -> None:
+    def __init__(
+        self,
+        *,
+        slots: int,
+        name: str,
+        load: Load,
+        memory_limit_bytes: int = 0,
+        rejoin_timeout_s: float = 0.0,
+        deadline_s: float = 0.0,
+    ) -> None:
         self.name = name
+        self._given_name = name
         self.peer = CONTROLLER
         self._slots = slots
         self._load = load
         self._worker: Worker | None = None
-        self._pool = Pool(slots, self._handle)
+        self._memory_limit_bytes = memory_limit_bytes
+        self._rejoin_timeout_s = rejoin_timeout_s
+        self._deadline_s = deadline_s
+        self._pool = self._new_pool()
+        self._controller = Address("", 0)
+        self._cluster = b""
+        self._port = 0
         self._links: dict[PeerId, Link] = {}
         self._peers: dict[Link, PeerId] = {}
         self._reception = Reception(
             roles=_ROLES, admit=self._admit, on_message=self._on_message, on_closed=self._on_closed, log=_log
         )
+        self._bystander = Bystander(self._peers, self._handle)
         self._connecting: set[asyncio.Task[None]] = set()
+        self._rejoining: asyncio.Task[None] | None = None
+        self._left: dict[asyncio.Task[None], Pool] = {}
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: deque[Event] = deque()
@@ -59,7 +84,7 @@ class WorkerNode:
         self._strategy_log = StrategyLog(_log)
         self._stopped = False
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """Done, with the reason, when the controller is gone."""
+        """Done, with the reason, when the controller is gone for good."""
 
     async def start(self, controller: Address, timeout_s: float = limits.CONNECT_TIMEOUT_S) -> None:
         """Start the slots and join the cluster.
@@ -67,6 +92,7 @@ class WorkerNode:
         Raises:
             ConnectError: there is no controller at that address, or it refused us.
         """
+        self._controller = controller
         await self._pool.start()
         try:
             await self._join(controller, timeout_s)
@@ -87,16 +113,22 @@ class WorkerNode:
             self._server.close()
         if self._timer is not None:
             self._timer.cancel()
+        self._bystander.stop()
         for task in self._connecting:
             task.cancel()
+        pools = (self._pool, *self._left.values())  # those that are left are forgotten once nobody waits for them
         try:
             await asyncio.gather(
-                self._reception.close(), say_goodbye(self._peers, "the worker was stopped"), self._pool.stop()
+                self._reception.close(),
+                say_goodbye(self._peers, "the worker was stopped"),
+                self._pool.stop(),
+                *self._left,
             )
             await asyncio.gather(*self._connecting, return_exceptions=True)
         except asyncio.CancelledError:
-            for slot in range(self._slots):
-                self._pool.execute(effects.Kill(SlotId(slot)))
+            for pool in pools:
+                for slot in range(self._slots):
+                    pool.execute(effects.Kill(SlotId(slot)))
             raise
 
     # --- joining --------------------------------------------------------------------------------
@@ -109,7 +141,8 @@ class WorkerNode:
             host = link.own_address.host
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             listening.append(socket.create_server((host, 0), family=family))
-            return hello("worker", name=self.name, slots=self._slots, port=listening[0].getsockname()[1])
+            self._port = listening[0].getsockname()[1]
+            return hello("worker", name=self._given_name, slots=self._slots, port=self._port)
 
         try:
             await connect(
@@ -129,12 +162,97 @@ class WorkerNode:
 
     def _on_welcome(self, link: Link, welcome: Welcome) -> None:
         self.peer = welcome.peer
-        self.name = self.name or f"worker-{welcome.peer}"
+        self.name = self._given_name or f"worker-{welcome.peer}"
+        self._cluster = welcome.cluster
         self._links[CONTROLLER] = link
         self._peers[link] = CONTROLLER
         draw = random.Random().random  # noqa: S311 - whom to ask for work is no secret
-        self._worker = Worker(welcome.peer, self.name, self._slots, self._load, draw)
+        liveness = Liveness(welcome.deadline_s, self._deadline_s)
+        self._worker = Worker(welcome.peer, self.name, self._slots, self._load, draw, liveness)
+        self._bystander.start(liveness.deadline_s)
         self._drain()
+
+    # --- joining again --------------------------------------------------------------------------
+
+    def _new_pool(self) -> Pool:
+        """Slots whose events are heard for as long as they are the ones in use."""
+
+        def heard(event: Event) -> None:
+            if pool is self._pool:
+                self._handle(event)
+
+        pool = Pool(self._slots, heard, self._memory_limit_bytes)
+        return pool
+
+    async def _rejoin(self, reason: str) -> None:
+        """Look for the controller, which may have to be started again first. Its tasks go on meanwhile."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._rejoin_timeout_s
+        wait_s = limits.RECONNECT_FIRST_S
+        _log.warning("the controller is gone (%s): looking for it for %g s", reason, self._rejoin_timeout_s)
+        while True:
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, limits.RECONNECT_MAX_S)
+            try:
+                await connect(
+                    self._controller,
+                    lambda _: hello(
+                        "worker",
+                        name=self._given_name,
+                        slots=self._slots,
+                        port=self._port,
+                        peer=self.peer,
+                        cluster=self._cluster,
+                    ),
+                    may_say=_CONTROLLER_SAYS,
+                    on_welcome=self._on_welcome_again,
+                    on_message=self._on_message,
+                    on_closed=self._on_closed,
+                    timeout_s=limits.CONNECT_TIMEOUT_S,
+                )
+            except ConnectError as error:
+                if loop.time() < until:
+                    continue
+                if not self.lost.done():
+                    self.lost.set_result(f"{reason}; and for {self._rejoin_timeout_s:g} s: {error}")
+            return
+
+    def _on_welcome_again(self, link: Link, welcome: Welcome) -> None:
+        if (welcome.cluster, welcome.peer) == (self._cluster, self.peer):
+            _log.info("the controller is back")
+            self._links[CONTROLLER] = link
+            self._peers[link] = CONTROLLER
+            assert self._worker is not None, "it has joined before"
+            self._worker.liveness.agree(welcome.deadline_s)
+            self._bystander.start(self._worker.liveness.deadline_s)
+            self._handle(events.Joined(CONTROLLER, "controller", "", "", 0, 0, link.peer_address, back=True))
+            return
+        _log.warning("the controller began anew, and knows nothing of our work: we begin anew, too")
+        for task in self._connecting - {self._rejoining}:
+            task.cancel()
+        for other in [other for other, at in self._peers.items() if at != CONTROLLER]:
+            del self._peers[other]
+            other.abort("this worker began anew")
+        self._links.clear()
+        self._waiting.clear()
+        old, self._pool = self._pool, self._new_pool()
+        ending = asyncio.get_running_loop().create_task(old.stop())
+        self._left[ending] = old
+        ending.add_done_callback(self._left.pop)
+        self._on_welcome(link, welcome)
+        self._start(self._start_slots())
+
+    async def _start_slots(self) -> None:
+        """Slots of before and after do not share the cores."""
+        while self._left:
+            await asyncio.wait(self._left)
+        await self._pool.start()
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        return task
 
     # --- links ----------------------------------------------------------------------------------
 
@@ -155,7 +273,7 @@ class WorkerNode:
 
     def _on_message(self, link: Link, message: Message) -> None:
         if isinstance(message, Goodbye):
-            self._gone(link, f"it left: {printable(message.reason)}", logging.INFO)
+            self._gone(link, f"it left: {printable(message.reason)}", logging.INFO, on_purpose=True)
             link.abort("it left")
         else:
             self._handle(events.Received(self._peers[link], message))
@@ -163,7 +281,7 @@ class WorkerNode:
     def _on_closed(self, link: Link, reason: str) -> None:
         self._gone(link, reason, logging.WARNING)
 
-    def _gone(self, link: Link, reason: str, level: int) -> None:
+    def _gone(self, link: Link, reason: str, level: int, *, on_purpose: bool = False) -> None:
         """The end of one link to a worker is the end of all links to it.
 
         Work that came on one of them may have been acknowledged on another. If only the second one broke, the donor
@@ -173,7 +291,11 @@ class WorkerNode:
         if peer is None or self._stopped:
             return
         if peer == CONTROLLER:
-            if not self.lost.done():
+            del self._links[CONTROLLER]
+            if self._rejoin_timeout_s > 0 and not on_purpose:
+                self._handle(events.Left(CONTROLLER, reason))
+                self._rejoining = self._start(self._rejoin(reason))
+            elif not self.lost.done():
                 self.lost.set_result(reason)
             return
         del self._links[peer]
@@ -209,13 +331,11 @@ class WorkerNode:
             if link is not None:
                 link.send(effect.message)
         elif isinstance(effect, effects.Connect):
-            task = asyncio.get_running_loop().create_task(self._connect(effect.peer, effect.address))
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            self._start(self._connect(effect.peer, effect.address))
         elif isinstance(effect, effects.Disconnect):
             link = self._links.get(effect.peer)
             if link is not None:
-                link.abort(f"it broke the protocol: {effect.reason}")
+                link.abort(effect.sentence)
         elif isinstance(effect, effects.SetTimer):
             if self._timer is not None:
                 self._timer.cancel()

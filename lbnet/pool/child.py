@@ -1,4 +1,4 @@
-"""The slot process: ``python -m lbnet.pool.child SOCKET_FD CLAIMS_FD``. It runs the user's functions.
+"""The slot process: ``python -m lbnet.pool.child SOCKET_FD CLAIMS_FD TOKEN``. It runs the user's functions.
 
 One thread takes messages and runs tasks; one sends what waits while a long task runs; one ends the
 process when the worker is gone, whatever the others do. It must not know of the network.
@@ -27,13 +27,14 @@ from lbnet.pool.environment import adopt_path
 from lbnet.pool.helper import Helper
 from lbnet.pool.outbox import Outbox
 from lbnet.pool.runner import Runner
+from lbnet.pool.streams import Streams
 from lbnet.protocol.framing import FrameReader, frame
 
 _RECEIVE_BYTES = 1 << 18
 _PR_SET_PDEATHSIG = 1
 
 
-def serve(link: socket.socket, claims: Claims) -> None:
+def serve(link: socket.socket, claims: Claims, token: bytes) -> None:
     """Take messages until the worker goes: then the process ends. Never returns."""
 
     def send(data: bytes) -> None:
@@ -48,6 +49,7 @@ def serve(link: socket.socket, claims: Claims) -> None:
     outbox = Outbox(send, time.perf_counter, where)
     helper = Helper(outbox, claims, time.perf_counter)
     runner = Runner(outbox, claims, helper, where)
+    runner.flush_output = Streams(token, runner.running).flush
     helper.start(runner.spawner)
     work.install_context(claims.flag(), runner.spawner.spawn)
     os.register_at_fork(after_in_child=lambda: _no_slot(link, runner))
@@ -101,6 +103,22 @@ def _ignore(signum: int, frame: FrameType | None) -> None:
     """Ctrl-C and service managers signal whole groups of processes: the worker decides when a slot ends."""
 
 
+def _leave_task(claims: Claims) -> None:
+    """At SIGTERM. If the worker means it, the task may still leave its files in order: its ``finally`` blocks run."""
+    if claims.ending:
+        raise SystemExit(128 + signal.SIGTERM)
+
+
+def _end_as_told() -> NoReturn:
+    """The worker has ended this slot by SIGTERM: let it look like that."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(1)
+
+
 def _no_slot(link: socket.socket, runner: Runner) -> None:
     """What a task forks is no slot: it must not use the pipe, and :mod:`multiprocessing` ends it by SIGTERM."""
     link.close()
@@ -119,6 +137,14 @@ def _end_with_worker() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _spare_worker() -> None:
+    """When memory runs out, the system shall end slots before their worker."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, ValueError):
+            file = Path("/proc/self/oom_score_adj")
+            file.write_text(str(min(int(file.read_text()) + limits.SLOT_OOM_SCORE, 1000)))
+
+
 def _settle_in() -> None:
     """Make the process what user code expects of an interpreter."""
     signal.signal(signal.SIGINT, _ignore)
@@ -128,6 +154,7 @@ def _settle_in() -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)  # a slot is ended without notice: prints must not be lost
     _end_with_worker()
+    _spare_worker()
     adopt_path()
     with contextlib.suppress(OSError):
         sys.path.append(str(Path.cwd()))  # behind all others: the user's modules are often there
@@ -135,7 +162,7 @@ def _settle_in() -> None:
 
 def main() -> None:
     """Run as a slot process, on the inherited descriptors that the command line names."""
-    link_fd, claims_fd = int(sys.argv[1]), int(sys.argv[2])
+    link_fd, claims_fd, token = int(sys.argv[1]), int(sys.argv[2]), bytes.fromhex(sys.argv[3])
     sys.argv = ["lbnet-slot"]
     _settle_in()
     link = socket.socket(fileno=link_fd)
@@ -143,8 +170,13 @@ def main() -> None:
     link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.SLOT_SOCKET_BYTES)
     claims = Claims(claims_fd)
     claims.close_file()
+    signal.signal(signal.SIGTERM, lambda *_: _leave_task(claims))
     threading.Thread(target=_watch, args=(link,), name="lbnet-watch", daemon=True).start()
-    serve(link, claims)
+    try:
+        serve(link, claims, token)
+    finally:
+        if claims.ending:
+            _end_as_told()
 
 
 if __name__ == "__main__":

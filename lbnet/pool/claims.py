@@ -31,6 +31,7 @@ from lbnet import limits
 
 _WORDS_PER_ENTRY = 8  # a cache line for each ticket, so that a busy slot does not slow its worker's reads
 _CLAIMED, _LIMIT, _CURRENT, _STARTED = range(4)
+_HUNGRY, _ENDING = range(2)
 _BYTES = 8 * _WORDS_PER_ENTRY * (1 + limits.CLAIM_ENTRIES)
 
 
@@ -84,7 +85,7 @@ class Claims:
 
     def flag(self) -> memoryview:
         """A view of the hungry flag: ``flag[0] != 0`` while somebody would take work."""
-        return self._words[0:1]
+        return self._words[_HUNGRY : _HUNGRY + 1]
 
     def current(self, entry: int) -> memoryview:
         """A view of the index that runs now, for the slot to write; -1 when none does."""
@@ -100,7 +101,11 @@ class Claims:
 
     def set_hungry(self, hungry: bool) -> None:
         """Let ``lbnet.hungry()`` answer ``hungry`` in the slot."""
-        self._words[0] = int(hungry)
+        self._words[_HUNGRY] = int(hungry)
+
+    def set_ending(self) -> None:
+        """Let the slot know that a SIGTERM is meant for it."""
+        self._words[_ENDING] = 1
 
     def issue(self, entry: int, lo: int, hi: int) -> None:
         """Prepare an entry for a ticket of the tasks ``[lo, hi)``, before the slot hears of it."""
@@ -126,6 +131,11 @@ class Claims:
         return self._words[word + _CURRENT], self._reals[word + _STARTED]
 
     # --- the slot's side -----------------------------------------------------------------------
+
+    @property
+    def ending(self) -> bool:
+        """Whether the worker is ending this slot."""
+        return bool(self._words[_ENDING])
 
     def announce(self, entry: int, upto: int) -> None:
         """First half of claiming, or the lowering of a claim: tasks below ``upto`` are mine."""

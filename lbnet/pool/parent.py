@@ -7,11 +7,12 @@ of the network, or of what the worker decides.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 
 from lbnet import limits
 from lbnet.core import effects, events
@@ -20,55 +21,17 @@ from lbnet.core.events import Event
 from lbnet.pool import wire
 from lbnet.pool.cores import thread_variables
 from lbnet.pool.environment import child_environment
+from lbnet.pool.logs import Output
+from lbnet.pool.memory import MemoryWatch
+from lbnet.pool.printed import Printed
 from lbnet.pool.process import SlotProcess
-from lbnet.types import SlotId
+from lbnet.pool.slot import Ending, Slot, Ticket
+from lbnet.types import FAILED, Group, JobId, SlotId
 
 SlotEffect = (
-    effects.Teach | effects.Run | effects.Reclaim | effects.Forget | effects.Kill | effects.SetHungry
+    effects.Teach | effects.Run | effects.Reclaim | effects.Forget | effects.Cancel | effects.Follow | effects.Kill
+    | effects.SetHungry
 )  # fmt: skip
-
-
-@dataclass(slots=True)
-class _Ticket:
-    entry: int
-    lo: int
-    hi: int
-    timeout_s: float
-    upto: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Overdue:
-    """The task for which a process was ended, and for how long it had run."""
-
-    ticket: int
-    index: int
-    description: str
-
-
-@dataclass(slots=True)
-class _Slot:
-    """A place for a process. ``process`` is None between a death and the next start."""
-
-    id: SlotId
-    process: SlotProcess | None = None
-    ready: bool = False
-    overdue: _Overdue | None = None
-    failed_starts: int = 0
-    tickets: dict[int, _Ticket] = field(default_factory=dict)
-
-    def free_entry(self) -> int:
-        used = {ticket.entry for ticket in self.tickets.values()}
-        return next(entry for entry in range(limits.CLAIM_ENTRIES) if entry not in used)
-
-    def running(self) -> tuple[int, int, float]:
-        """Ticket and index of the task that runs, and when it began; -1 when none does."""
-        if self.process is not None:
-            for number, ticket in self.tickets.items():
-                index, started = self.process.claims.running(ticket.entry)
-                if index >= ticket.upto:
-                    return number, index, started
-        return -1, -1, 0.0
 
 
 class Pool:
@@ -77,22 +40,29 @@ class Pool:
     Args:
         slots: how many, at least 1.
         on_event: called in the event loop's thread with ``SlotReady``, ``SlotDone``, ``SlotSpawned``,
-            ``SlotTaught``, ``SlotFinished``, ``Reclaimed`` and ``SlotDied``, never from inside of
+            ``SlotTaught``, ``SlotFinished``, ``SlotOutput``, ``Reclaimed`` and ``SlotDied``, never from inside of
             :meth:`execute`: a ``Reclaimed`` comes before any other event of the pool, in the next turn of the loop.
+        memory_limit_bytes: resident memory of each slot with all that its tasks started; 0 for no limit. A slot that
+            is over it is ended.
 
     Needs a running event loop (asyncio's or uvloop's), in any thread.
     """
 
-    def __init__(self, slots: int, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, slots: int, on_event: Callable[[Event], None], memory_limit_bytes: int = 0) -> None:
         assert slots >= 1, "a pool without slots computes nothing"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_event = on_event
-        self._slots = [_Slot(SlotId(number)) for number in range(slots)]
-        self._by_process: dict[SlotProcess, _Slot] = {}
+        self._slots = [Slot(SlotId(number)) for number in range(slots)]
+        self._by_process: dict[SlotProcess, Slot] = {}
+        self._host = socket.gethostname()
+        self._printed = Printed(self._emit)
+        self._memory_limit_bytes = memory_limit_bytes
+        self._memory: MemoryWatch | None = None
         self._hungry = False
         self._stopping = False
         self._events: deque[Event] = deque()
         self._timers: dict[SlotId, asyncio.TimerHandle] = {}
+        self._cancel_timers: dict[tuple[SlotId, int], asyncio.TimerHandle] = {}
         self._deadline_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -105,6 +75,18 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         for slot in self._slots:
             self._start_slot(slot)
+        if self._memory_limit_bytes:
+            self._memory = MemoryWatch(self._memory_limit_bytes, lambda: self.pids, self._over_memory)
+            self._memory.start()
+
+    def logs(self, job: JobId, index: int | None = None) -> list[Output]:
+        """What tasks of a job have printed in these slots, as far as it is kept, in the order in which they began to.
+
+        Args:
+            job: the job, also one that has ended.
+            index: only what this item of it printed, once for each time that it ran.
+        """
+        return self._printed.of_job(job, index)
 
     async def stop(self) -> None:
         """End all processes, within about ``limits.STOP_TIMEOUT_S``; no event follows.
@@ -112,9 +94,12 @@ class Pool:
         What runs is lost. Nothing is left: no process, descriptor, thread or timer.
         """
         self._stopping = True
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *self._cancel_timers.values()):
             timer.cancel()
         self._timers.clear()
+        self._cancel_timers.clear()
+        if self._memory is not None:
+            self._memory.stop()
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
             self._deadline_timer = None
@@ -127,6 +112,7 @@ class Pool:
             for process in processes:
                 process.kill()
             await asyncio.gather(*ends, *(process.closed() for process in processes))
+        self._printed.stop()
         self._events.clear()
 
     # --- effects -------------------------------------------------------------------------------------
@@ -150,6 +136,14 @@ class Pool:
             case effects.Forget():
                 for slot in self._slots:
                     self._send(slot.id, wire.Forget(effect.job))
+                    for number, ticket in slot.tickets.items():
+                        if ticket.job == effect.job:
+                            self._cancel(slot, number, ticket.lo, ticket.hi)
+                self._printed.follow(effect.job, follow=False)
+            case effects.Cancel():
+                self._cancel(self._slots[effect.slot], effect.ticket, effect.lo, effect.hi)
+            case effects.Follow():
+                self._printed.follow(effect.job, effect.follow)
             case effects.Kill():
                 process_ = self._slots[effect.slot].process
                 if process_ is not None:
@@ -167,11 +161,13 @@ class Pool:
         if slot.process is None:
             return
         batch = effect.batch
-        ticket = _Ticket(slot.free_entry(), batch.lo, batch.hi, effect.timeout_s, batch.lo)
+        ticket = Ticket(slot.free_entry(), batch.job, batch.origin, batch.lo, batch.hi, effect.timeout_s, batch.lo)
         slot.tickets[effect.ticket] = ticket
         slot.process.claims.issue(ticket.entry, batch.lo, batch.hi)
         timed = effect.timeout_s > 0
-        slot.process.send(wire.Run(effect.ticket, ticket.entry, batch, effect.first_run, effect.reduce, timed))
+        slot.process.send(
+            wire.Run(effect.ticket, ticket.entry, batch, effect.first_run, effect.reduce, timed, effect.retry_on)
+        )
         if timed and self._deadline_timer is None:
             self._watch_deadlines()
 
@@ -206,9 +202,10 @@ class Pool:
                 ticket = slot.tickets.get(message.ticket)
                 if ticket is not None:
                     ticket.upto = max(ticket.upto, message.upto)
+                self._tell_output_of_failed(process, slot, message.ticket, message.groups)
                 self._emit(events.SlotDone(slot.id, message.ticket, message.upto, message.groups))
             case wire.Finished():
-                slot.tickets.pop(message.ticket, None)
+                slot.finish(message.ticket)
                 self._emit(events.SlotFinished(slot.id, message.ticket, message.ran_to))
             case wire.Spawned():
                 self._emit(events.SlotSpawned(slot.id, message.ticket, message.batch))
@@ -221,15 +218,34 @@ class Pool:
             case _:
                 raise AssertionError(f"a slot does not say {type(message).__name__}")
 
+    def _tell_output_of_failed(self, process: SlotProcess, slot: Slot, ticket: int, groups: Iterable[Group]) -> None:
+        failed = [group.members[0].lo for group in groups if group.kind == FAILED]
+        if failed:
+            process.read_output()  # it may have been printed and not been read yet
+            for index in failed:
+                self._tell_output(slot, ticket, index)
+
+    def _tell_output(self, slot: Slot, ticket: int, index: int) -> None:
+        output = self._printed.of_execution(slot, ticket, index)
+        if output is not None:
+            self._emit(output)
+
     # --- birth and death -----------------------------------------------------------------------------
 
-    def _start_slot(self, slot: _Slot) -> None:
+    def _start_slot(self, slot: Slot) -> None:
         self._timers.pop(slot.id, None)
         environment = child_environment(thread_variables(len(self._slots), dict(os.environ)))
         slot.ready = False
-        slot.overdue = None
+        slot.ending = None
+        slot.stray_bytes = 0
         try:
-            slot.process = SlotProcess(environment, self._hungry, self._on_message, self._on_exit)
+            slot.process = SlotProcess(
+                environment,
+                self._hungry,
+                self._on_message,
+                self._on_exit,
+                lambda process, piece: self._printed.take(self._by_process[process], piece),
+            )
         except OSError as error:
             self._died(slot, f"could not be started: {error}")
         else:
@@ -240,25 +256,73 @@ class Pool:
         if not self._stopping:
             self._died(slot, how)
 
-    def _died(self, slot: _Slot, how: str) -> None:
+    def _died(self, slot: Slot, how: str) -> None:
         starting = not slot.ready
         number, index, _ = slot.running()
-        overdue, timed_out = slot.overdue, False
-        if overdue is not None:
-            timed_out = (number, index) == (overdue.ticket, overdue.index)
-            if timed_out:
-                how = f"{overdue.description}{how}"
-            else:  # it came to its end just before the end of its process: another task was hit, which nobody may blame
+        ending, timed_out = slot.ending, False
+        if ending is not None:
+            if ending.index < 0 or (number, index) == (ending.ticket, ending.index):
+                how, timed_out = f"{ending.description}{how}", ending.timed_out
+            if (number, index) != (ending.ticket, ending.index):
+                # Nobody is to blame, or the culprit came to its end just before the end of its process.
                 number = index = -1
+        if number >= 0:
+            self._tell_output(slot, number, index)
+        where = f"host {self._host}, pid {slot.process.pid}" if slot.process is not None else ""
         slot.process = None
         slot.tickets.clear()
+        slot.over.clear()
         delay_s = 0.0
         if starting:
             delay_s = min(limits.SLOT_RESPAWN_FIRST_S * 2**slot.failed_starts, limits.SLOT_RESPAWN_MAX_S)
             slot.failed_starts = min(slot.failed_starts + 1, 32)
         assert self._loop is not None
         self._timers[slot.id] = self._loop.call_later(delay_s, self._start_slot, slot)
-        self._emit(events.SlotDied(slot.id, number, index, timed_out, starting, how))
+        self._emit(events.SlotDied(slot.id, number, index, timed_out, starting, how, where))
+
+    # --- ending what runs ------------------------------------------------------------------------------
+
+    def _cancel(self, slot: Slot, number: int, lo: int, hi: int) -> None:
+        """Nobody wants these tasks of a ticket."""
+        ticket = slot.tickets.get(number)
+        if ticket is not None:
+            ticket.cancelled.append((lo, hi))
+            if len(ticket.cancelled) == 1:
+                self._watch_cancelled(slot, number, ticket)
+
+    def _watch_cancelled(self, slot: Slot, number: int, ticket: Ticket) -> None:
+        """Look after a while whether such a task runs, and again for as long as one may."""
+        assert self._loop is not None
+        self._cancel_timers[slot.id, number] = self._loop.call_later(
+            limits.CANCEL_GRACE_S, self._end_cancelled, slot, number, ticket
+        )
+
+    def _end_cancelled(self, slot: Slot, number: int, ticket: Ticket) -> None:
+        del self._cancel_timers[slot.id, number]
+        if slot.tickets.get(number) is not ticket or slot.process is None:
+            return
+        running, index, _ = slot.running()
+        if running == number and ticket.is_cancelled(index) and slot.ending is None:
+            slot.ending = Ending("ended because its task was cancelled: ")
+            slot.process.terminate()
+        else:
+            self._watch_cancelled(slot, number, ticket)
+
+    def _over_memory(self, pid: int, used_bytes: int) -> None:
+        """In the thread of the watch."""
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop was closed
+            self._loop.call_soon_threadsafe(self._end_over_memory, pid, used_bytes)
+
+    def _end_over_memory(self, pid: int, used_bytes: int) -> None:
+        """Memory is not given back by asking, and may be gone in a moment: there is no grace."""
+        for process, slot in self._by_process.items():
+            if process.pid == pid:
+                if slot.ending is None:
+                    number, index, _ = slot.running()
+                    used = f"used {used_bytes / 1e6:,.0f} MB, over its memory limit of"
+                    slot.ending = Ending(f"{used} {self._memory_limit_bytes / 1e6:,.0f} MB: ", number, index)
+                process.kill()
 
     # --- deadlines -------------------------------------------------------------------------------------
 
@@ -274,10 +338,10 @@ class Pool:
             shortest_s = min([*timeouts, shortest_s or timeouts[0]])
             number, index, started = slot.running()
             timeout_s = slot.tickets[number].timeout_s if number >= 0 else 0.0
-            if 0 < timeout_s < now - started and slot.overdue is None:
+            if 0 < timeout_s < now - started and slot.ending is None:
                 ran = f"ran {now - started:.3g} s, longer than its limit of {timeout_s:g} s: "
-                slot.overdue = _Overdue(number, index, ran)
-                slot.process.kill()
+                slot.ending = Ending(ran, number, index, timed_out=True)
+                slot.process.terminate()
         if shortest_s:
             assert self._loop is not None
             self._deadline_timer = self._loop.call_later(max(0.01, shortest_s / 20), self._watch_deadlines)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from lbnet import limits, pickling
+from lbnet.core.attempts import is_worth_a_retry
 from lbnet.errors import FunctionSerializeError, ItemSerializeError
 from lbnet.pickling import ItemsReader, Refused
 from lbnet.pool import wire
@@ -58,6 +59,14 @@ class Runner:
         # Parts of one payload often come one after the other: it is unpickled once.
         self._items: ItemsReader | None = None
         self._items_data = b""
+        self._run: wire.Run | None = None
+        self.flush_output: Callable[[], None] = _nothing
+        """Lets what tasks have printed leave."""
+
+    def running(self) -> tuple[int, int]:
+        """Ticket and index of the task that runs now; -1 if none does."""
+        run = self._run
+        return (-1, -1) if run is None else (run.ticket, self._currents[run.entry][0])
 
     def teach(self, message: wire.Teach) -> None:
         """Remember a function."""
@@ -83,6 +92,7 @@ class Runner:
         # Unpickling is the user's code: if it kills the process, the first task is to blame.
         self._starteds[entry][0] = time.monotonic()
         current[0] = batch.lo
+        self._run = run
         self.spawner.begin(run, current)
         call, entries = self._prepare(run)
         tasks = _Tasks(run, call, self._reduce(run))
@@ -96,6 +106,7 @@ class Runner:
                 hand = Hand(begin, entries[begin - base : end - base])
                 self._helper.watch(hand, entry, outbox.group_began())
             end = self._run_group(tasks, hand)
+            self.flush_output()
             mean_s = outbox.group_ended(end - begin)
             fitting = int(limits.GROUP_S / mean_s) if mean_s > 0 else limits.PAYLOAD_ITEMS_MAX
             size = max(1, min(fitting, size * limits.SLOT_GROUP_GROWTH))
@@ -105,6 +116,7 @@ class Runner:
             self._helper.watch(None, 0, 0.0)
         # Combined values are pickled here, which is the user's code, too: the last task is still there to blame.
         outbox.end(begin)
+        self._run = None
         current[0] = -1
 
     def _run_group(self, tasks: _Tasks, hand: Hand) -> int:
@@ -121,14 +133,22 @@ class Runner:
             current[0] = index
             try:
                 value = call(item)
-            except BaseException as error:  # noqa: BLE001 - whatever the user's code raises fails the task only
-                self._append(tasks, index, Failed(pickling.dump_exception(error, self._where)))
+            except BaseException as error:
+                # Whatever the user's code raises fails the task only.
+                if self._claims.ending:
+                    raise
+                self._append(tasks, index, self._failed(tasks, error))
                 continue
             if type(value) in plain and not marks:
                 append(value)
             else:
                 self._append(tasks, index, value)
         return index + 1
+
+    def _failed(self, tasks: _Tasks, error: BaseException) -> Failed:
+        self.flush_output()  # what it has printed must not count as the next task's
+        failure = pickling.dump_exception(error, self._where)
+        return Failed(failure if is_worth_a_retry(type(error), tasks.run.retry_on) else replace(failure, final=True))
 
     def _append(self, tasks: _Tasks, index: int, value: Any) -> None:
         """Take the outcome of a task that is not a plain value: an object, a failure, or one that spawned."""
@@ -219,6 +239,10 @@ class _Tasks:
         self.call = call
         self.reduce = reduce
         self.plain = pickling.SCALARS if run.batch.origin == ROOT else _NOTHING
+
+
+def _nothing() -> None:
+    pass
 
 
 def _end_copy(*_: Any) -> NoReturn:

@@ -32,7 +32,8 @@ class Run:
 
     The task with index ``i`` is the run ``first_run + i - batch.lo``. ``entry`` is the place of this
     ticket's words in the shared claims. ``reduce`` is the digest of the combining function or empty.
-    ``timed`` asks for the start time of every task in the claims.
+    ``timed`` asks for the start time of every task in the claims. ``retry_on`` names the exceptions that are worth a
+    retry; empty: all.
     """
 
     ticket: int
@@ -41,6 +42,7 @@ class Run:
     first_run: RunId
     reduce: bytes
     timed: bool
+    retry_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

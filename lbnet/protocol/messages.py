@@ -19,7 +19,8 @@ class Hello:
     """Any peer, first on every link. WELCOME or REFUSED must follow.
 
     ``role`` is ``worker`` or ``client`` towards the controller and ``peer`` between workers, where
-    ``peer`` is the sender's id.
+    ``peer`` is the sender's id. One that comes back to its controller says which id it had (``peer``) and in which
+    ``cluster``; one that is new says 0 and nothing.
     """
 
     magic: str
@@ -31,16 +32,24 @@ class Hello:
     slots: int
     port: int
     peer: int
+    cluster: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The listening side, in answer to HELLO: the link is open, and ``peer`` is your id."""
+    """The listening side, in answer to HELLO: the link is open, and ``peer`` is your id.
+
+    If it is the id that you had before, all that you hold counts; if not, nothing does. ``cluster`` is what the
+    controller keeps for as long as its journal lives. ``deadline_s`` is how long any link of the cluster may be
+    silent; 0: for ever.
+    """
 
     magic: str
     version: int
     peer: PeerId
     address: str
+    cluster: bytes = b""
+    deadline_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,47 @@ class Cancelled:
     job: JobId
     lo: int
     hi: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Controller → client: the items below ``upto`` are safe; you may forget them."""
+
+    job: JobId
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Client → controller: I am back, or new, and want what comes of this job; I have ``seen`` so many outcomes of it.
+
+    Outcomes are all of CANCELLED, VALUES, PARTIAL, FAILED, SETTLED and JOB_DONE, counted from the beginning of the
+    job. ATTACHED follows, and then what was not seen; or JOB_REFUSED.
+    """
+
+    job: JobId
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """Controller → client, in answer to ATTACH: the outcomes from number ``taken`` on follow, again.
+
+    ``submitted`` items need not be submitted again, nor CLOSE_JOB if it is ``closed``; SUBMITTED says what is safe.
+    """
+
+    job: JobId
+    submitted: int
+    closed: bool
+    taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Client → controller: the first ``upto`` outcomes of the job have been taken, and need not be kept."""
+
+    job: JobId
+    upto: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +439,25 @@ class Inventory:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejoined:
+    """Worker → controller, first when it comes back: I know these jobs. JOB_ENDED follows for those that are over."""
+
+    jobs: tuple[JobId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Controller → worker: the first ``results`` RESULTs that came by this link are safe; you may forget them."""
+
+    results: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Any peer, on a link where it has said nothing else for a third of the deadline: I live. Nothing follows."""
+
+
+@dataclass(frozen=True, slots=True)
 class Goodbye:
     """Any peer: I leave on purpose; the end of the link is not a failure."""
 
@@ -402,6 +471,7 @@ Message = (
     | NonIdle | Idle | Match | Hungry | SendWork | Ack | Relay | NoWork | Result
     | AskInventory | Inventory | Goodbye | JobRefused
     | Balance | Peers | IdleNews | AskWork | AskThrough | AskTarget | Target | Offer | Asked
+    | Submitted | Attach | Attached | Taken | Rejoined | Kept | Beat
 )  # fmt: skip
 
 KINDS: tuple[type[Message], ...] = (
@@ -411,23 +481,25 @@ KINDS: tuple[type[Message], ...] = (
     NonIdle, Idle, Match, Hungry, SendWork, Ack, Relay, NoWork, Result,
     AskInventory, Inventory, Goodbye, JobRefused,
     Balance, Peers, IdleNews, AskWork, AskThrough, AskTarget, Target, Offer, Asked,
+    Submitted, Attach, Attached, Taken, Rejoined, Kept, Beat,
 )  # fmt: skip
 """The kind of a message on the wire is its place here: new ones are added at the end."""
 
 # --- roles ----------------------------------------------------------------------------------------
 
 SAID_BY: dict[str, frozenset[type[Message]]] = {
-    "client": frozenset({OpenJob, Function, Submit, CloseJob, Cancel, Ask, Goodbye}),
+    "client": frozenset({OpenJob, Function, Submit, CloseJob, Cancel, Ask, Attach, Taken, Beat, Goodbye}),
     "worker": frozenset(
         {Function, NonIdle, Idle, Relay, Ack, NoWork, Result, Inventory, Goodbye, AskThrough, AskTarget, Asked}
+        | {Rejoined, Beat}
     ),
     "controller-to-client": frozenset(
-        {Cancelled, Values, Partial, Failed, Settled, JobDone, JobRefused, Answer, Goodbye}
+        {Cancelled, Values, Partial, Failed, Settled, JobDone, JobRefused, Answer, Submitted, Attached, Beat, Goodbye}
     ),
     "controller-to-worker": frozenset(
         {OpenJob, Function, JobEnded, Match, Hungry, SendWork, Ack, NoWork, AskInventory, Goodbye}
-        | {Balance, Peers, IdleNews, Target}
+        | {Balance, Peers, IdleNews, Target, Kept, Beat}
     ),
-    "peer": frozenset({Function, OpenJob, SendWork, Ack, NoWork, Goodbye, AskWork, Offer}),
+    "peer": frozenset({Function, OpenJob, SendWork, Ack, NoWork, Goodbye, AskWork, Offer, Beat}),
 }
 """What a peer of each role may say after the greeting; anything else closes its link."""

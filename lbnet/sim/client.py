@@ -11,6 +11,7 @@ from lbnet import limits
 from lbnet.core.events import Received
 from lbnet.errors import UsageError
 from lbnet.protocol import messages
+from lbnet.protocol.records import OUTCOMES
 from lbnet.sim.book import Book
 from lbnet.sim.costs import Costs
 from lbnet.sim.engine import Engine
@@ -70,6 +71,7 @@ class ClientNode(Node):
         self._item_s = costs.client_item_s
         self._sent = 0
         self._settled = 0
+        self._seen = 0
         self._size = _FIRST_ITEMS
         self._feeding = False
         self._closed = False
@@ -88,9 +90,19 @@ class ClientNode(Node):
             counts[kind] = counts.get(kind, 0) + 1
             self._hear(event.message)
             self._go_on()
-            return self.engine.now
+            return self._take_outcome(kind)
         assert type(event) is _Feed, "a client hears nothing else"
         return self._feed(self.engine.now)
+
+    def _take_outcome(self, kind: type) -> float:
+        """Tell the controller now and then what it need not keep."""
+        now = self.engine.now
+        if kind not in OUTCOMES:
+            return now
+        self._seen += 1
+        if self._seen % limits.TAKEN_EVERY and kind is not messages.JobDone:
+            return now
+        return self.send(CONTROLLER, messages.Taken(self.job, self._seen), now)
 
     # --- submitting ---------------------------------------------------------------------------------
 

@@ -41,10 +41,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # What is known of the machine, without a process or a socket.
     "pool.cores": PLAIN,
     "pool.environment": PLAIN | {"pool.cores"},
-    "pool": PLAIN | {"protocol", "core", "pickling", "work", "pool.cores", "pool.environment"},
+    "pool.memory": PLAIN,
+    "pool": PLAIN | {"protocol", "core", "pickling", "work", "pool.cores", "pool.environment"} | {"pool.memory"},
     "net": PLAIN
     | {"address", "version", "trace", "protocol", "core", "strategies", "strategies.base", "journal"}
-    | {"pool", "pool.cores", "pool.environment"},
+    | {"pool", "pool.cores", "pool.environment", "pool.memory"},
     # The strategy that an embedded cluster was given comes from the process that started it, as a pickle.
     "net.serve": PLAIN | {"net", "pickling", "pool.environment", "strategies.base"},
     "workloads": PLAIN | {"work"},
@@ -52,7 +53,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     | {"version", "trace", "protocol", "core", "strategies", "strategies.base", "journal", "workloads", "work"},
     "client": PLAIN
     | {"address", "version", "pickling", "work", "trace", "protocol", "net", "strategies", "strategies.base"}
-    | {"pool.cores", "pool.environment"},
+    | {"pool.cores", "pool.environment", "pool.memory"},
     "web": PLAIN | {"address", "version", "protocol", "net", "client"},
 }
 MAY_IMPORT["cli"] = frozenset(MAY_IMPORT)

@@ -49,7 +49,9 @@ def test_json_is_one_line_for_programs(folder: Path) -> None:
     with start("controller", "--port", 0, "--placement", "first", "--json", folder=folder) as running:
         facts = json.loads(running.line())
         address = facts.pop("address")
-        assert facts == {"placement": "first", "strategy": "sb"}
+        assert Path(facts.pop("state_dir")).name == address.replace(":", "-")
+        restored = {"jobs": 0, "outstanding": 0, "untaken": 0}
+        assert facts == {"placement": "first", "strategy": "sb", "restored": restored}
         assert json.loads(lbnet("status", "--connect", address, "--json").stdout)["placement"] == "first"
 
 
@@ -202,11 +204,11 @@ def test_slots_and_name_are_shown(shared: Cluster) -> None:
 
 
 @contextmanager
-def with_busy_task(folder: Path, function: str) -> Iterator[tuple[Cluster, Running]]:
+def with_busy_task(folder: Path, function: str, *of_worker: str) -> Iterator[tuple[Cluster, Running]]:
     """A controller, a worker of one slot, and a map whose only task has begun and does not end."""
     (folder / "items.jsonl").write_text(json.dumps(str(folder / "begun")))
     with (
-        cluster(folder, ("--slots", "1")) as made,
+        cluster(folder, ("--slots", "1", *of_worker)) as made,
         start("map", function, "items.jsonl", "--connect", made.address, folder=folder) as client,
     ):
         until((folder / "begun").exists, lambda: f"the task does not begin: {client.said()}")
@@ -227,15 +229,33 @@ def test_a_signal_ends_a_controller_and_that_ends_its_worker(number: signal.Sign
         )
 
 
-def test_a_controller_that_is_killed_ends_its_worker_with_a_sentence(folder: Path) -> None:
-    with with_busy_task(folder, "work:busy") as (made, client):
+@pytest.mark.parametrize("patience", ["0", "0.5"])
+def test_a_controller_that_is_killed_ends_its_worker_with_a_sentence_when_its_time_is_over(
+    patience: str, folder: Path
+) -> None:
+    with with_busy_task(folder, "work:busy", "--rejoin-timeout", patience) as (made, client):
         (worker,) = made.workers
         family = worker.family()
         made.controller.process.kill()
         assert ended(worker, family) == 1
-        assert worker.said().splitlines()[-1].startswith(f"lbnet: the controller at {made.address} is gone: ")
-        assert client.ends() == 1
-        assert client.said().startswith(f"lbnet: the link to the controller at {made.address} broke: ")
+        *before, last = worker.said().splitlines()
+        assert last.startswith(f"lbnet: the controller at {made.address} is gone: ")
+        sought = f"and for {patience} s: nothing answers at {made.address}"
+        assert (sought in last, len(before)) == ((False, 0) if patience == "0" else (True, 1))
+        assert client.process.poll() is None
+        until(lambda: f"the link to the controller at {made.address} broke: " in client.said(), client.said)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_worker_that_looks_for_its_controller(number: signal.Signals, folder: Path) -> None:
+    with with_busy_task(folder, "work:busy") as (made, _):
+        (worker,) = made.workers
+        family = worker.family()
+        made.controller.process.kill()
+        until(lambda: "looking for it for 300 s" in worker.said(), worker.said)
+        assert all(map(alive, family)), "its task goes on"
+        worker.process.send_signal(number)
+        assert ended(worker, family) == 0
 
 
 @pytest.mark.parametrize(

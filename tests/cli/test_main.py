@@ -14,7 +14,7 @@ from lbnet.errors import ConnectError, ConnectionLostError, UsageError
 from lbnet.version import VERSION
 from tests.cli.running import lbnet
 
-COMMANDS = ("controller", "worker", "status", "map", "demo", "simulate", "calibrate")
+COMMANDS = ("controller", "worker", "status", "audit", "map", "demo", "simulate", "calibrate")
 
 
 def invoke(*args: str, width: int = 80) -> str:
@@ -64,7 +64,7 @@ def test_the_version_is_printed() -> None:
 def test_an_unknown_command_is_answered_with_the_list_of_commands() -> None:
     result = CliRunner().invoke(main.group, ["frob"])
     assert result.exit_code == 2
-    assert "there is no command 'frob'; there are: controller, worker, status, map, demo, simulate" in result.output
+    assert f"there is no command 'frob'; there are: {', '.join(COMMANDS)}\n" in result.output
 
 
 @pytest.mark.parametrize("args", [["--frob"], ["status", "--frob"], ["status", "surplus"], ["map"]])

@@ -23,6 +23,12 @@ def with_default(connect: Address) -> None:
     click.echo(repr(connect))
 
 
+@click.command
+@options.deadline("How long.")
+def with_deadline(deadline: float | None) -> None:
+    click.echo(repr(deadline))
+
+
 def run(*args: str, env: str | None = None, of: click.Command = command) -> Result:
     return CliRunner().invoke(of, args, env={"LBNET_ADDRESS": env})
 
@@ -62,3 +68,10 @@ def test_the_help_says_how_to_write_it_and_what_stands_for_it() -> None:
     assert "--connect HOST:PORT" in text
     assert "env var: LBNET_ADDRESS" in text
     assert "default: 127.0.0.1:7077" in text
+
+
+def test_a_deadline_is_seconds_and_not_too_few() -> None:
+    assert run(of=with_deadline).output == "None\n"
+    assert run("--deadline", "2.5", of=with_deadline).output == "2.5\n"
+    for wrong in ("0", "-1", "0.05", "soon"):
+        assert run("--deadline", wrong, of=with_deadline).exit_code == 2

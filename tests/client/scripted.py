@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 
 from lbnet import pickling
-from lbnet.client.connection import Inbox
+from lbnet.client.standing import Inbox, Lost
 from lbnet.errors import ConnectionLostError
 from lbnet.protocol import messages
 from lbnet.protocol.messages import Message
@@ -28,10 +28,11 @@ class FakeConnection:
         self.sent: list[Message] = []
         self.inboxes: dict[JobId, Inbox] = {}
         self.forgotten: list[JobId] = []
+        self.released: list[JobId] = []
         self.lost = ""
         self._jobs = 0
 
-    def new_job(self, inbox: Inbox) -> JobId:
+    def new_job(self, inbox: Inbox, *, takes: bool = True) -> JobId:
         self.check()
         self._jobs += 1
         self.inboxes[JobId(self._jobs)] = inbox
@@ -48,10 +49,13 @@ class FakeConnection:
     def forget(self, job: JobId) -> None:
         self.forgotten.append(job)
 
+    def release(self, job: JobId) -> None:
+        self.released.append(job)
+
     def lose(self, reason: str) -> None:
         self.lost = reason
         for inbox in self.inboxes.values():
-            inbox(None)
+            inbox(Lost(reason))
 
     def kinds(self) -> list[str]:
         return [type(message).__name__ for message in self.sent]

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 import lbnet
 from lbnet import Client, LocalCluster
-from lbnet.client.client import _sessions
+from lbnet.client.session import _open_sessions
 from lbnet.errors import (
     SpawnedTaskError,
     SpawnedValueError,
@@ -475,7 +475,7 @@ def test_workers_are_waited_for(client: Client) -> None:
 
 def open_sessions() -> int:
     gc.collect()
-    return len(_sessions)
+    return len(_open_sessions)
 
 
 def test_a_client_that_is_dropped_closes_its_link(cluster: LocalCluster) -> None:
@@ -483,7 +483,7 @@ def test_a_client_that_is_dropped_closes_its_link(cluster: LocalCluster) -> None
     client = cluster.client()
     assert list(client.map(abs, [-1])) == [1]
     assert client.submit(abs, -1).result(10) == 1
-    assert len(_sessions) == before + 1
+    assert len(_open_sessions) == before + 1
     del client
     until(lambda: open_sessions() == before, "the session is closed")
 

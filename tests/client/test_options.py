@@ -58,6 +58,17 @@ def test_an_unknown_option_is_named_with_those_that_there_are() -> None:
         ("task_timeout_s", "1"),
         ("task_timeout_s", None),
         ("task_timeout_s", True),
+        ("retry_delay_s", -0.1),
+        ("retry_delay_s", float("nan")),
+        ("retry_delay_s", 3601),
+        ("retry_delay_s", "1"),
+        ("retry_on", 5),
+        ("retry_on", ""),
+        ("retry_on", None),
+        ("retry_on", int),
+        ("retry_on", ValueError("an instance")),
+        ("retry_on", ("ValueError", 5)),
+        ("retry_on", tuple(map(str, range(101)))),
     ],
 )
 def test_an_impossible_value_is_refused_by_name(option: str, value: Any) -> None:
@@ -98,3 +109,34 @@ def test_a_strategy_may_be_given_as_an_object_or_its_class() -> None:
 def test_what_is_no_strategy_is_refused() -> None:
     with pytest.raises(UsageError, match=r"a subclass of lbnet\.Strategy"):
         Options().changed({"strategy": int})
+
+
+def test_whether_a_job_is_detached_travels_and_is_yes_or_no() -> None:
+    assert Options(detached=True).for_job("f").detached
+    assert not Options().for_job("f").detached
+    with pytest.raises(UsageError, match="detached must be True or False; it is 1"):
+        Options(detached=1)  # type: ignore[arg-type]
+
+
+class OwnError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ((), ()),
+        ([], ()),
+        (ValueError, ("builtins.ValueError",)),
+        ("ValueError", ("ValueError",)),
+        ((OwnError, KeyError, OwnError), (f"{__name__}.OwnError", "builtins.KeyError")),
+        ({"a.BError", "ValueError"}, ("ValueError", "a.BError")),
+    ],
+)
+def test_exceptions_travel_as_their_names(given: Any, names: tuple[str, ...]) -> None:
+    options = Options(retries=1, retry_on=given)
+    assert sorted(options.retry_on) == sorted(names)
+    assert options.for_job("f").retry_on == options.retry_on
+    assert hash(options) == hash(Options(retries=1, retry_on=given))
+    message = OpenJob(JobId(1), options.for_job("f"))
+    assert decode(encode(message)) == message

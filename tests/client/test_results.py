@@ -20,7 +20,10 @@ from hypothesis import strategies as st
 from lbnet import pickling
 from lbnet.client.connection import Connection
 from lbnet.client.feeder import Feeder
-from lbnet.client.results import Inbox, Results, Stream
+from lbnet.client.inbox import Inbox
+from lbnet.client.receipts import Receipts
+from lbnet.client.results import Results, Stream
+from lbnet.client.standing import Delivery, Lost, Safe
 from lbnet.client.window import Window
 from lbnet.errors import (
     InputError,
@@ -42,6 +45,7 @@ class FakeFeeder:
         self.finished = True
         self.sent = 3
         self.stopped = False
+        self.over = threading.Event()
 
     def stop(self) -> None:
         self.stopped = True
@@ -52,12 +56,13 @@ class Map:
 
     def __init__(
         self,
-        *script: Message | None,
+        *script: Delivery,
         ordered: bool = True,
         reduce: Callable[[Any, Any], Any] | None = None,
         timeout_s: float | None = 10.0,
         return_exceptions: bool = False,
         keeps_going: bool = True,
+        receipts: Receipts | None = None,
         owner: object = None,
     ) -> None:
         self.connection = FakeConnection()
@@ -77,12 +82,13 @@ class Map:
             return_exceptions=return_exceptions,
             on_progress=self.progress.append,
             keeps_going=keeps_going,
+            receipts=receipts,
             owner=owner,
         )
         self.results: Results[Any] = Results(self.stream)
         self.say(*script)
 
-    def say(self, *script: Message | None) -> None:
+    def say(self, *script: Delivery) -> None:
         for message in script:
             self.inbox.put(message)
 
@@ -292,8 +298,7 @@ def test_a_job_that_ends_before_its_input_is_no_silent_end() -> None:
 
 def test_a_lost_link_ends_the_iteration_with_its_reason() -> None:
     test = Map(values(0, 1))
-    test.connection.lost = "the controller has gone"
-    test.say(None)
+    test.say(Lost("the controller has gone"))
     outcomes = test.outcomes()
     assert shown(outcomes) == [1, "ConnectionLostError"]
     assert str(outcomes[1]) == "the controller has gone"
@@ -399,7 +404,7 @@ def test_finishing_waits_for_the_end_and_lets_everything_come_in() -> None:
     assert list(test.results) == [1, 2], "results of a finished map can still be read"
 
 
-@pytest.mark.parametrize("ending", [lambda test: test.results.close(), lambda test: test.say(None)])
+@pytest.mark.parametrize("ending", [lambda test: test.results.close(), lambda test: test.say(Lost("gone"))])
 def test_finishing_does_not_wait_for_what_will_not_come(ending: Callable[[Map], None]) -> None:
     test = Map(values(0, 1))
     ending(test)
@@ -423,3 +428,85 @@ def test_an_iterator_of_results_is_one() -> None:
 def test_bombs_of_these_tests_explode_when_they_are_unpickled() -> None:
     with pytest.raises(OSError, match="boom"):
         pickle.loads(pickle.dumps(Bomb(OSError("boom"))))
+
+
+# --- a job that outlives its reader
+
+
+def taken(test: Map) -> list[int]:
+    """What was said to be taken."""
+    return [message.upto for message in test.connection.sent if isinstance(message, messages.Taken)]
+
+
+def test_what_came_and_was_not_got_is_not_taken() -> None:
+    test = Map(values(0, "a", "b"), values(2, "c"), values(3, "d"), receipts=Receipts())
+    assert [next(test.results) for _ in range(3)] == ["a", "b", "c"]
+    test.results.close()
+    assert taken(test) == [1], "a value is taken when the next one is asked for"
+    assert test.connection.released == [JOB]
+    assert test.connection.kinds() == ["Taken"], "the job is left alone"
+
+
+def test_an_early_outcome_that_is_got_late_holds_up_the_others() -> None:
+    script = values(1, "b"), values(0, "a"), values(2, "c"), values(3, "d")
+    test = Map(*script, receipts=Receipts(10))
+    assert [next(test.results) for _ in range(3)] == ["a", "b", "c"]
+    test.results.close()
+    assert taken(test) == [12]
+
+
+def test_a_reader_that_has_everything_has_taken_everything() -> None:
+    script = values(0, "own", goes_on=True), failed(1), part(2, 1), part(2, 2), settled(0), settled(2), done()
+    test = Map(*script, receipts=Receipts(3), reduce=operator.add)
+    assert shown(test.outcomes()) == ["own", "ValueError", 3]
+    assert taken(test) == [10]
+    assert test.connection.released == [JOB]
+
+
+def test_values_after_items_that_an_earlier_reader_took_come_in_the_end_in_order() -> None:
+    test = Map(values(7, "h"), values(3, "d"), values(5, "f"), done(), receipts=Receipts(4))
+    assert list(test.results) == ["d", "f", "h"]
+    assert list(Map(values(7, "h"), values(3, "d"), done(), receipts=Receipts(4), ordered=False).results) == ["h", "d"]
+
+
+def test_much_that_was_got_is_taken_in_between() -> None:
+    test = Map(*(values(number, number) for number in range(200)), receipts=Receipts())
+    assert [next(test.results) for _ in range(200)] == list(range(200))
+    assert taken(test) == [64, 128, 192]
+
+
+def test_a_job_that_is_cancelled_is_not_left_alone() -> None:
+    test = Map(values(0, "a"), receipts=Receipts())
+    assert next(test.results) == "a"
+    test.results.cancel()
+    assert test.connection.sent == [messages.Cancel(JOB, 0, 1 << 62)]
+    assert test.connection.released == []
+
+
+def test_closing_the_client_waits_for_the_input_of_a_job_that_goes_on_and_for_nothing_else() -> None:
+    test = Map(values(0, "a"), receipts=Receipts())
+    finishing = threading.Thread(target=test.stream.finish)
+    finishing.start()
+    assert test.connection.released == []
+    test.feeder.over.set()
+    finishing.join(10)
+    assert test.connection.released == [JOB]
+    assert test.connection.kinds() == [], "nothing is cancelled"
+
+
+def test_parts_without_a_function_that_combines_them_are_a_mistake_and_stay() -> None:
+    test = Map(part(0, 1), settled(0), done(), receipts=Receipts())
+    with pytest.raises(UsageError, match=r"job 7 has reduce=: give attach\(\) the same function"):
+        next(test.results)
+    assert taken(test) == []
+    assert test.connection.released == [JOB]
+
+
+def test_inputs_that_are_safe_leave_the_window() -> None:
+    test = Map(values(0, "a"))
+    test.window.sent(2, 100 << 20)
+    test.window.held(100 << 20)
+    assert not test.window.has_room()
+    test.say(Safe(2, 100 << 20), values(1, "b"))
+    assert test.window.has_room()
+    assert [next(test.results) for _ in range(2)] == ["a", "b"]

@@ -135,3 +135,33 @@ def test_who_waits_is_woken_by_the_consumer_and_by_the_end() -> None:
         wake(window)
         thread.join(10)
         assert answers == [answer]
+
+
+def test_what_may_have_to_be_sent_again_counts_as_it_is() -> None:
+    window = Window(1_000_000, 1_000_000)
+    window.sent(1_000, 1_000)
+    window.arrived(1_000, 0)
+    window.consumed(1_000, 0)
+    window.sent(1, 900_000)
+    window.held(900_000)
+    assert window.has_room()
+    window.sent(1, 100_000)
+    window.held(100_000)
+    assert not window.has_room(), "although the mean item is small"
+    window.safe(900_000)
+    assert window.has_room()
+
+
+def test_who_waits_for_room_gets_it_when_inputs_are_safe() -> None:
+    window = Window(1_000, 1_000)
+    window.sent(1, 2_000)
+    window.held(2_000)
+    window.sent(1, 0)
+    window.arrived(1, 0)
+    got: list[bool] = []
+    waiting = threading.Thread(target=lambda: got.append(window.wait()))
+    waiting.start()
+    window.safe(2_000)
+    window.arrived(1, 0)
+    waiting.join(10)
+    assert got == [True]

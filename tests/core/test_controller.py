@@ -12,21 +12,17 @@ from hypothesis import strategies as st
 
 from lbnet import limits
 from lbnet.core import events
-from lbnet.core.controller import Controller
-from lbnet.core.effects import Disconnect, Effect, Send, SetTimer
+from lbnet.core.effects import Disconnect, Effect, Send
 from lbnet.protocol import messages
 from lbnet.protocol.messages import Message
 from lbnet.strategies import registry
-from lbnet.strategies.base import AskToSplit, ControllerStrategy, Pair, Strategy
-from lbnet.strategies.sb import SchedulerBased
+from lbnet.strategies.base import AskToSplit, Pair
 from lbnet.types import (
     COMBINED,
-    CONTROLLER,
     FAILED,
     ROOT,
     SILENT,
     VALUES,
-    Address,
     Batch,
     Failure,
     Group,
@@ -38,129 +34,29 @@ from lbnet.types import (
     RunId,
     Span,
 )
-from tests.core.scripted import ScriptedController, load_of, strategy_of
-
-JOB = JobId(7)
-FN, REDUCE = b"function", b"reduce"
-OPTIONS = JobOptions(placement="first", strategy="sb")
-
-
-class Desk:
-    """A controller with a clock. ``left`` is the effects of the last event; timers are looked at apart."""
-
-    def __init__(self, strategy: ControllerStrategy | None = None, *others: Strategy, **more: Any) -> None:
-        given = SchedulerBased() if strategy is None else strategy_of(strategy)
-        self.core = Controller(load_of(given, *others), strategy="sb", placement="first", **more)
-        self.now = 100.0
-        self.timer: float | None = None
-        self._peers = 0
-
-    def event(self, event: events.Event) -> list[Effect]:
-        said = self.core.handle(event, self.now)
-        for effect in said:
-            if isinstance(effect, SetTimer):
-                self.timer = effect.at
-        return [effect for effect in said if not isinstance(effect, SetTimer)]
-
-    def says(self, peer: PeerId, *said: Message) -> list[Effect]:
-        """What the last of these messages leads to."""
-        done: list[Effect] = []
-        for message in said:
-            done = self.event(events.Received(peer, message))
-        return done
-
-    def joins(self, role: str = "worker", slots: int = 1) -> PeerId:
-        self._peers += 1
-        peer = PeerId(self._peers)
-        told = [in_force(peer)] if role == "worker" else []
-        assert self.event(events.Joined(peer, role, f"{role}-{peer}", "host", 1, slots, where(peer))) == told
-        return peer
-
-    def team(self, workers: int, slots: int = 1) -> tuple[PeerId, ...]:
-        """A client, then so many workers."""
-        return (self.joins("client", 0), *(self.joins(slots=slots) for _ in range(workers)))
-
-    def leaves(self, peer: PeerId) -> list[Effect]:
-        return self.event(events.Left(peer, "connection reset"))
-
-    def offers(self) -> dict[int, float]:
-        """What stands, as people see it."""
-        return {at.id: at.surplus_s for at in self.core.status().workers if at.surplus_s}
-
-    def tick(self) -> list[Effect]:
-        """The time that was asked for comes."""
-        assert self.timer is not None
-        self.now = max(self.now, self.timer)
-        self.timer = None
-        return self.event(events.Tick())
-
-
-def where(peer: PeerId) -> Address:
-    return Address("host", 1000 + peer)
-
-
-def in_force(worker: PeerId, strategy: str = "sb", *, work: bool = False) -> Send:
-    return Send(worker, messages.Balance(strategy, work))
-
-
-def match(requester: PeerId) -> messages.Match:
-    return messages.Match(requester, "host", 1000 + requester)
-
-
-def tasks(lo: int, hi: int, origin: RunId = ROOT, job: JobId = JOB, parent: int = 0, root: int = 0) -> Batch:
-    return Batch(job, origin, lo, hi, root, ROOT, parent, Payload(lo, hi - lo, FN, b"items"))
-
-
-def member(lo: int, hi: int, origin: RunId = ROOT, run: RunId = ROOT, children: Sequence[Batch] = ()) -> Member:
-    return Member(origin, lo, hi, 0 if origin != ROOT else lo, ROOT, 0, run, tuple(children))
-
-
-def group(*members: Member, kind: int = VALUES, data: bytes = b"v", seconds: float = 0.01) -> Group:
-    failure = Failure("exception", "boom", "trace", "worker", b"e") if kind == FAILED else None
-    return Group(kind, data, members, seconds, failure)
-
-
-def result(*groups: Group, job: JobId = JOB) -> messages.Result:
-    return messages.Result(job, groups, ())
-
-
-def opening(options: JobOptions = OPTIONS, job: JobId = JOB) -> list[Message]:
-    functions = [FN, *([options.reduce] if options.reduce else [])]
-    return [messages.OpenJob(job, options), *(messages.Function(job, digest, digest) for digest in functions)]
-
-
-def open_job(desk: Desk, client: PeerId, options: JobOptions = OPTIONS, job: JobId = JOB) -> None:
-    assert desk.says(client, *opening(options, job)) == []
-
-
-def introduced(to: PeerId, work: messages.SendWork, options: JobOptions = OPTIONS, job: JobId = JOB) -> list[Effect]:
-    return [*(Send(to, message) for message in opening(options, job)), Send(to, work)]
-
-
-def work(transfer: int, *batches: Batch, donor: PeerId = CONTROLLER) -> messages.SendWork:
-    return messages.SendWork(transfer, donor, batches)
-
-
-def value(index: int, *, open_: bool = False) -> messages.Values:
-    return messages.Values(JOB, index, index + 1, index, b"v", open_)
-
-
-def running(desk: Desk, count: int, workers: int = 1, options: JobOptions = OPTIONS) -> tuple[PeerId, ...]:
-    """A job of ``count`` items, all at the first worker, its input closed."""
-    team = desk.team(workers)
-    open_job(desk, team[0], options)
-    assert desk.says(team[0], messages.Submit(tasks(0, count))) == introduced(
-        team[1], work(1, tasks(0, count)), options
-    )
-    assert desk.says(team[0], messages.CloseJob(JOB, count)) == []
-    return team
-
-
-def silent() -> Desk:
-    return Desk(ScriptedController())
-
-
-SPREAD = replace(OPTIONS, placement="spread")
+from tests.core.desk import (
+    FN,
+    JOB,
+    OPTIONS,
+    REDUCE,
+    SPREAD,
+    Desk,
+    group,
+    in_force,
+    introduced,
+    match,
+    member,
+    open_job,
+    opening,
+    result,
+    running,
+    silent,
+    tasks,
+    value,
+    where,
+    work,
+)
+from tests.core.scripted import ScriptedController, strategy_of
 
 # --- placement
 
@@ -447,7 +343,11 @@ def test_a_job_that_is_given_up_decides_no_more(how: str) -> None:
     opens(desk, client, "pmap")
     other = desk.joins("client", 0)
     opens(desk, other, "shared", OTHER_JOB)
-    said = desk.says(other, messages.Cancel(OTHER_JOB, 0, 1)) if how == "cancelled" else desk.leaves(other)
+    said = (
+        desk.says(other, messages.Cancel(OTHER_JOB, 0, 1))
+        if how == "cancelled"
+        else desk.leaves(other, on_purpose=True)
+    )
     assert told(said) == [messages.Balance("pmap", False)]
 
 
@@ -535,7 +435,7 @@ def test_the_status_counts_messages_by_kind() -> None:
     desk.says(worker, messages.Idle(0.0), messages.Idle(0.0), result(group(member(0, 1))))
     status = answer(desk, client, "status")
     assert status["got"] == {"OpenJob": 1, "Function": 1, "Submit": 1, "CloseJob": 1, "Idle": 2, "Result": 1, "Ask": 1}
-    assert status["sent"] == {"Balance": 1, "OpenJob": 1, "Function": 1, "SendWork": 1, "Values": 1}
+    assert status["sent"] == {"Balance": 1, "OpenJob": 1, "Function": 1, "SendWork": 1, "Submitted": 1, "Values": 1}
 
 
 # --- the end of a job
@@ -876,7 +776,7 @@ def test_somebody_who_never_joined_is_disconnected() -> None:
 def test_when_a_client_leaves_its_jobs_are_cancelled() -> None:
     desk = silent()
     client, worker, untold = running(desk, 2, workers=2)
-    assert desk.leaves(client) == [Send(worker, messages.JobEnded(JOB))]
+    assert desk.leaves(client, on_purpose=True) == [Send(worker, messages.JobEnded(JOB))]
     job = desk.core.job(JOB)
     assert job is not None
     assert (job.state, job.ledger.cancelled) == ("cancelled", 2)
@@ -956,6 +856,10 @@ def test_only_so_many_ended_jobs_are_remembered(monkeypatch: pytest.MonkeyPatch)
     client, _ = desk.team(1)
     for number in (1, 2, 3):
         desk.says(client, messages.OpenJob(JobId(number), OPTIONS), messages.CloseJob(JobId(number), 0))
+    assert [desk.core.job(JobId(number)) is None for number in (1, 2, 3)] == [False, False, False], "none is taken"
+    for number in (1, 2, 3):
+        desk.says(client, messages.Taken(JobId(number), 1))
+    desk.says(client, messages.OpenJob(JobId(4), OPTIONS), messages.CloseJob(JobId(4), 0))
     assert [desk.core.job(JobId(number)) is None for number in (1, 2, 3)] == [True, False, False]
 
 
@@ -981,7 +885,6 @@ def test_only_so_many_ended_jobs_are_remembered(monkeypatch: pytest.MonkeyPatch)
         group(member(0, 1, run=RUN, children=(tasks(0, 2, RunId(RUN + 1)),))),
         group(member(0, 1, run=RUN, children=(tasks(0, 2, RUN, job=JobId(8)),))),
         group(member(0, 1, run=RUN, children=(replace(CHILDREN[0], hi=3),))),
-        group(member(0, 1, run=RUN, children=(replace(CHILDREN[0], payload=Payload(0, 2, b"unknown", b"")),))),
     ],
 )
 def test_a_result_that_makes_no_sense_closes_its_link_and_is_not_believed(bad: Group) -> None:
@@ -990,6 +893,15 @@ def test_a_result_that_makes_no_sense_closes_its_link_and_is_not_believed(bad: G
     (effect,) = desk.says(other, result(bad, group(member(0, 1))))
     assert isinstance(effect, Disconnect)
     assert effect.peer == other
+    assert desk.says(worker, result(group(member(0, 1)))) == [Send(client, value(0))]
+
+
+def test_a_result_that_spawned_what_nobody_can_run_is_dropped_and_its_tasks_run_again() -> None:
+    """It was said while its job was not known here; with the functions of another life of the same job."""
+    desk = silent()
+    client, worker, other = running(desk, 2, workers=2)
+    unknown = replace(CHILDREN[0], payload=Payload(0, 2, b"unknown", b""))
+    assert desk.says(other, result(group(member(0, 1, run=RUN, children=(unknown,))))) == []
     assert desk.says(worker, result(group(member(0, 1)))) == [Send(client, value(0))]
 
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from lbnet.core.inventory import InventoryRound
 from lbnet.core.job import Job
+from lbnet.protocol import messages
+from lbnet.protocol.records import Opened
 from lbnet.types import COMBINED, ROOT, SILENT, Batch, Group, JobId, JobOptions, Member, Payload, PeerId, RunId, Span
 
 A, B, C = PeerId(1), PeerId(2), PeerId(3)
@@ -18,8 +20,8 @@ def batch(lo: int, hi: int, origin: int = ROOT, job: int = 1) -> Batch:
 
 def placed_job(items: int, number: int = 1) -> Job:
     """A job of which everything has left the controller."""
-    job = Job(JobId(number), PeerId(9), JobOptions(), opened_at=0.0, slots=2)
-    job.submit(batch(0, items, job=number))
+    job = Job(Opened(JobId(number), PeerId(9), number, JobOptions(), 0.0, 2))
+    job.apply(messages.Submit(batch(0, items, job=number)))
     job.take(items)
     return job
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbnet.core.job import Job, Tally
+from lbnet.protocol import messages, records
 from lbnet.types import (
     ROOT,
     SILENT,
@@ -27,20 +28,29 @@ def batch(lo: int, hi: int, origin: int = ROOT, data: bytes = b"data") -> Batch:
 
 
 def job_of(*sizes: int) -> Job:
-    job = Job(JobId(1), PeerId(1), JobOptions(name="name", strategy="sb", placement="spread"), opened_at=10.0, slots=4)
+    options = JobOptions(name="name", strategy="sb", placement="spread")
+    job = Job(records.Opened(JobId(1), PeerId(1), 1, options, 10.0, 4))
     at = 0
     for size in sizes:
-        job.submit(batch(at, at + size))
+        job.apply(messages.Submit(batch(at, at + size)))
         at += size
     return job
 
 
 def commit(job: Job, lo: int, hi: int, origin: int = ROOT, run: int = ROOT, children: tuple[Batch, ...] = ()) -> None:
     member = Member(RunId(origin), lo, hi, 0, ROOT, 0, RunId(run), children)
-    job.ledger.commit(Group(VALUES if origin == ROOT else SILENT, b"", (member,), 0.0, None))
-    job.store.settle(RunId(origin), lo, hi)
-    for child in children:
-        job.store.add(child)
+    group = Group(VALUES if origin == ROOT else SILENT, b"", (member,), 0.0, None)
+    job.apply(records.Results(job.id, PeerId(3), "worker-3", 1, (group,)))
+
+
+def cancel(job: Job, lo: int, hi: int) -> list[tuple[int, int]]:
+    """Drop items that wait. Returns what the client is told of it."""
+    before = job.outbox.end
+    for left, right in job.withdraw(lo, hi):
+        job.apply(records.Dropped(job.id, left, right))
+    told = job.outbox.kept()[before - job.outbox.taken :]
+    assert all(isinstance(outcome, messages.Cancelled) for outcome in told)
+    return [(outcome.lo, outcome.hi) for outcome in told if isinstance(outcome, messages.Cancelled)]
 
 
 def waiting(job: Job) -> list[tuple[int, int, int]]:
@@ -62,16 +72,21 @@ def test_a_job_is_complete_when_its_input_is_closed_and_nothing_is_outstanding()
     assert not job.complete
     commit(job, 0, 2)
     assert not job.complete
-    job.total = 3
-    assert not job.complete
-    job.total = 2
+    job.apply(messages.CloseJob(job.id, 2))
     assert job.complete
+
+
+def test_a_job_of_which_items_are_missing_is_not_complete() -> None:
+    job = job_of(2)
+    commit(job, 0, 2)
+    job.apply(messages.CloseJob(job.id, 3))
+    assert not job.complete
 
 
 def test_a_job_without_items_is_complete_when_its_input_is_closed() -> None:
     job = job_of()
     assert not job.complete
-    job.total = 0
+    job.apply(messages.CloseJob(job.id, 0))
     assert job.complete
 
 
@@ -143,7 +158,7 @@ def test_cancelling_drops_the_items_that_were_not_placed(sizes: list[int], taken
         part = job.take(taken - len(placed))
         placed |= set(range(part.lo, part.hi))
     lo, hi = bounds
-    dropped = {index for left, right in job.cancel_waiting(lo, hi) for index in range(left, right)}
+    dropped = {index for left, right in cancel(job, lo, hi) for index in range(left, right)}
     everything = set(range(sum(sizes)))
     assert dropped == (everything - placed) & set(range(lo, hi))
     left = [index for part in job.backlog for index in range(part.lo, part.hi)]
@@ -165,7 +180,7 @@ def test_cancelling_items_leaves_spawned_tasks_alone() -> None:
     job.take(1)
     commit(job, 0, 1, run=7, children=(batch(0, 3, origin=7),))
     job.requeue(RunId(7), 0, 3)
-    assert job.cancel_waiting(0, 3) == []
+    assert cancel(job, 0, 3) == []
     assert waiting(job) == [(7, 0, 3)]
     assert_counts(job)
 
@@ -175,7 +190,7 @@ def test_an_item_that_is_done_and_waits_again_is_not_cancelled() -> None:
     part = job.take(2)
     job.give_back(part)
     commit(job, 0, 1)
-    assert job.cancel_waiting(0, 2) == [(1, 2)]
+    assert cancel(job, 0, 2) == [(1, 2)]
     assert not job.backlog
     assert job.ledger.empty
 
@@ -186,15 +201,16 @@ def test_an_ended_job_keeps_its_books_and_drops_what_is_heavy() -> None:
     job.tallies[PeerId(2)] = Tally(
         "worker", 2, tasks=1, busy_s=3.0, batches_sent=4, batches_received=5, asks=6, refusals=7
     )
-    commit(job, 0, 1)
-    job.ledger.cancel_all()
-    job.end("cancelled", now=14.0)
+    member = Member(ROOT, 0, 1, 0, ROOT, 0, ROOT, ())
+    job.apply(records.Results(job.id, PeerId(2), "worker", 2, (Group(VALUES, b"v", (member,), 0.5, None),)))
+    job.apply(records.Ended(job.id, "cancelled", "", 14.0))
     assert (job.store.size_bytes, len(job.functions), len(job.backlog), job.backlog_tasks) == (0, 0, 0, 0)
     report = job.report(now=99.0)
-    assert (report.state, report.makespan_s, report.busy_s, report.slots) == ("cancelled", 4.0, 3.0, 4)
+    assert (report.state, report.makespan_s, report.busy_s, report.slots) == ("cancelled", 4.0, 3.5, 4)
     assert (report.submitted, report.done, report.cancelled, report.outstanding) == (3, 1, 2, 0)
     assert report.balanced
-    assert report.workers == (WorkerReport("worker", 2, 1, 3.0, 4, 5, 6, 7),)
+    assert report.workers == (WorkerReport("worker", 2, 2, 3.5, 4, 5, 6, 7),)
+    assert [type(outcome) for outcome in job.outbox.kept()] == [messages.Values, messages.JobDone]
 
 
 def test_a_worker_that_has_told_nothing_has_no_share_yet() -> None:

@@ -47,6 +47,16 @@ def ledger_of(items: int) -> Ledger:
     return ledger
 
 
+def same_again(ledger: Ledger) -> Ledger:
+    """Another one, from its books."""
+    books = ledger.books()
+    again = Ledger.of(books)
+    assert again == ledger
+    assert again is not ledger
+    assert again.books() == books
+    return again
+
+
 def fresh_of(news: list[LedgerNews]) -> list[tuple[int, int, int]]:
     """What was committed, as ranges by origin."""
     return [
@@ -497,6 +507,37 @@ def test_only_so_many_results_are_remembered_for_parents_that_have_not_come(monk
     assert ledger.empty
 
 
+def test_results_that_wait_are_counted_in_the_books_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "EARLY_RESULTS_MAX", 2)
+    ledger = ledger_of(3)
+    for index in range(2):
+        ledger.commit(group(SILENT, member(0, 1, 7 + index, parent=(ROOT, index), root=index)))
+    ledger = same_again(ledger)
+    assert (len(ledger.books().early), ledger.orphans) == (2, 0)
+    ledger.commit(group(SILENT, member(0, 1, 9, parent=(ROOT, 2), root=2)))
+    assert (len(ledger.books().early), ledger.orphans) == (2, 1)
+    ledger.commit(group(SILENT, member(0, 1, run=7, children=1)))
+    assert (len(ledger.books().early), ledger.done) == (1, 2)
+
+
+def test_a_ledger_and_the_one_from_its_books_go_their_own_ways() -> None:
+    ledger = ledger_of(2)
+    ledger.commit(group(SILENT, member(0, 1, run=7, children=2)))
+    again = same_again(ledger)
+    ledger.commit(group(SILENT, member(0, 2, 7)))
+    assert (ledger.outstanding, again.outstanding) == (1, 3)
+    assert again.unsettled() == [0, 1]
+
+
+def test_what_waits_with_a_combined_value_is_in_the_books() -> None:
+    ledger = ledger_of(2)
+    ledger.commit(group(SILENT, member(0, 1, run=7, children=2)))
+    ledger.commit(group(COMBINED, member(0, 2, 7), member(0, 1, 8, parent=(ROOT, 1), root=1)))
+    ledger = same_again(ledger)
+    assert ledger.held() == [(7, 0, 2), (8, 0, 1)]
+    assert settled(ledger.commit(group(SILENT, member(1, 2, root=1, run=8, children=1)))) == [0, 1]
+
+
 def test_many_results_in_one_range_wake_the_few_children_that_wait() -> None:
     ledger = ledger_of(1_000)
     for parent in (0, 500, 999):
@@ -625,6 +666,7 @@ def test_the_books_balance_at_every_instant_and_the_job_ends(seed: int, items: i
             news = ledger.commit(result)
             requeued = truth.take(news)
             roots_settled += settled(news)
+            ledger = same_again(ledger)  # it goes on from its books
             for entry in requeued:
                 for index in range(entry.lo, entry.hi):
                     cluster.add((entry.origin, index), *parents[entry.origin, index])
@@ -677,3 +719,4 @@ def test_results_that_make_no_sense_raise_nothing_and_leave_the_books_balanced(g
         ledger.commit(result)
         assert_balanced(ledger)
         assert ledger.submitted == 8
+        same_again(ledger)

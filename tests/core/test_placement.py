@@ -11,6 +11,8 @@ from lbnet.core import placement
 from lbnet.core.durations import Durations
 from lbnet.core.job import Job
 from lbnet.core.placement import everything
+from lbnet.protocol import messages
+from lbnet.protocol.records import Opened
 from lbnet.types import ROOT, Batch, JobId, JobOptions, Payload, PeerId
 
 SLOTS = 4
@@ -24,10 +26,12 @@ def grant(jobs: list[Job], durations: Durations, slots: int, slots_all: int) -> 
 def job_of(
     *sizes: int, number: int = 1, placement: str = "spread", function: bytes = b"f", data: bytes = b"data"
 ) -> Job:
-    job = Job(JobId(number), PeerId(1), JobOptions(placement=placement), opened_at=0.0, slots=SLOTS)
+    job = Job(Opened(JobId(number), PeerId(1), number, JobOptions(placement=placement), 0.0, SLOTS))
     at = 0
     for size in sizes:
-        job.submit(Batch(JobId(number), ROOT, at, at + size, 0, ROOT, 0, Payload(at, size, function, data)))
+        job.apply(
+            messages.Submit(Batch(JobId(number), ROOT, at, at + size, 0, ROOT, 0, Payload(at, size, function, data)))
+        )
         at += size
     return job
 
@@ -83,7 +87,7 @@ def test_jobs_are_served_in_the_order_in_which_they_are_given() -> None:
 
 def test_each_function_is_granted_by_its_own_durations() -> None:
     job = job_of(1_000, function=b"slow")
-    job.submit(Batch(JobId(1), ROOT, 1_000, 2_000, 0, ROOT, 0, Payload(1_000, 1_000, b"fast", b"")))
+    job.apply(messages.Submit(Batch(JobId(1), ROOT, 1_000, 2_000, 0, ROOT, 0, Payload(1_000, 1_000, b"fast", b""))))
     durations = known(0.1, b"slow")
     durations.observe(b"fast", 1_000_000, 1.0)
     batches = grant([job], durations, SLOTS, SLOTS)
@@ -93,7 +97,7 @@ def test_each_function_is_granted_by_its_own_durations() -> None:
 
 def test_a_grant_goes_on_with_the_next_function_while_there_is_time() -> None:
     job = job_of(2, function=b"slow")
-    job.submit(Batch(JobId(1), ROOT, 2, 2_002, 0, ROOT, 0, Payload(2, 2_000, b"fast", b"")))
+    job.apply(messages.Submit(Batch(JobId(1), ROOT, 2, 2_002, 0, ROOT, 0, Payload(2, 2_000, b"fast", b""))))
     durations = known(0.01, b"slow")
     durations.observe(b"fast", 1_000_000, 1.0)
     assert {batch.payload.function for batch in grant([job], durations, SLOTS, SLOTS)} == {b"slow", b"fast"}
@@ -136,7 +140,7 @@ def test_a_strategy_may_want_less_and_never_gets_more(sizes: list[int], mean_s: 
 
 def test_a_strategy_that_wants_one_task_gets_one_whatever_functions_wait() -> None:
     job = job_of(3, function=b"one")
-    job.submit(Batch(JobId(1), ROOT, 3, 6, 0, ROOT, 0, Payload(3, 3, b"other", b"")))
+    job.apply(messages.Submit(Batch(JobId(1), ROOT, 3, 6, 0, ROOT, 0, Payload(3, 3, b"other", b""))))
     durations = known(1e-6, b"one")
     durations.observe(b"other", 1_000_000, 1.0)
     for left in (5, 4, 3, 2):

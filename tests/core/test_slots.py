@@ -62,20 +62,25 @@ def test_claimed_tasks_do_not_wait() -> None:
 
 def test_the_tail_can_be_cut_off() -> None:
     ticket = ticket_of(0, 10)
-    back = ticket.cut(6)
-    assert back is not None
+    (back,) = ticket.cut(6)
     assert (back.lo, back.hi, back.payload) == (6, 10, ticket.batch.payload)
     assert (ticket.left, ticket.spans()) == (6, [Span(JobId(1), ROOT, 0, 6)])
-    assert ticket.cut(6) is None
-    assert ticket.cut(9) is None
+    assert ticket.cut(6) == []
+    assert ticket.cut(9) == []
 
 
 def test_a_cut_never_reaches_below_the_batch() -> None:
     ticket = ticket_of(5, 8)
-    back = ticket.cut(0)
-    assert back is not None
+    (back,) = ticket.cut(0)
     assert (back.lo, back.hi) == (5, 8)
-    assert (ticket.left, ticket.spans(), ticket.cut(0)) == (0, [], None)
+    assert (ticket.left, ticket.spans(), ticket.cut(0)) == (0, [], [])
+
+
+def test_what_nobody_wants_does_not_come_back() -> None:
+    ticket = ticket_of(0, 10)
+    ticket.unreported.remove(6, 8)
+    assert [(back.lo, back.hi) for back in ticket.cut(5)] == [(5, 6), (8, 10)]
+    assert (ticket.left, ticket.spans()) == (5, [Span(JobId(1), ROOT, 0, 5)])
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
@@ -92,8 +97,8 @@ def test_every_task_of_a_ticket_is_reported_unreported_or_taken_back(
     reported, taken = set[int](), list[int]()
     for name, at, count in steps:
         if name == "cut":
-            back = ticket.cut(max(at, ticket.upto))
-            taken += range(back.lo, back.hi) if back is not None else ()
+            for back in ticket.cut(max(at, ticket.upto)):
+                taken += range(back.lo, back.hi)
         elif name == "report":
             slot.reported(JobId(1), member(at, at + count))
             reported |= set(range(at, at + count))

@@ -19,6 +19,16 @@ def spans(batches: list[Batch]) -> list[tuple[int, int]]:
     return [(kept.lo, kept.hi) for kept in batches]
 
 
+def same_again(store: PayloadStore) -> PayloadStore:
+    """Another one, from what this one writes down."""
+    again = PayloadStore()
+    for kept, remaining in store.items():
+        again.add(kept, remaining)
+    assert list(again.items()) == list(store.items())
+    assert again.size_bytes == store.size_bytes
+    return again
+
+
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(
     sizes=st.lists(st.integers(1, 8), min_size=1, max_size=8),
@@ -46,6 +56,7 @@ def test_a_payload_goes_with_the_last_of_its_tasks(
         assert store.size_bytes == sum(len(kept.payload.data) for kept in left)
         for index in live:
             assert store.function_of(ROOT, index) == b"f"
+        store = same_again(store)  # it goes on from what is written down
     assert store.size_bytes == 0
     assert store.find(ROOT, 0, at) == []
 
@@ -88,6 +99,27 @@ def test_the_function_of_a_task_whose_batch_is_gone_is_not_its_neighbours() -> N
     store.settle(ROOT, 4, 8)
     assert (store.function_of(ROOT, 3), store.function_of(ROOT, 4)) == (b"f", None)
     assert store.function_of(ROOT, 8) is None
+
+
+def test_what_is_written_down_comes_in_its_order_with_what_is_left_of_it() -> None:
+    store = PayloadStore()
+    batches = [batch(0, 4), batch(0, 2, origin=9), batch(4, 8)]
+    for kept in batches:
+        store.add(kept)
+    store.settle(ROOT, 1, 5)
+    assert list(store.items()) == [(batches[0], 1), (batches[1], 2), (batches[2], 3)]
+    store.settle(ROOT, 0, 1)
+    assert list(store.items()) == [(batches[1], 2), (batches[2], 3)]
+
+
+def test_a_batch_of_which_part_was_settled_before_goes_with_the_rest_of_it() -> None:
+    store = PayloadStore()
+    store.add(batch(0, 4), remaining=2)
+    store.settle(ROOT, 2, 3)
+    assert spans(store.find(ROOT, 0, 4)) == [(0, 4)]
+    store.settle(ROOT, 3, 4)
+    assert list(store.items()) == []
+    assert store.size_bytes == 0
 
 
 def test_clearing_drops_everything() -> None:

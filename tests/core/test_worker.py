@@ -972,21 +972,167 @@ def test_what_was_sent_of_a_job_that_has_ended_is_not_taken_back() -> None:
     desk.hears(match())
     desk.hears(messages.JobEnded(JOB))
     assert desk.loses(PEER) == [refused()]
-    assert desk.core.held() == [span(0, 1)]  # it runs to its end
+    assert desk.core.held() == []  # one still runs, and nobody hears of it
 
 
 def test_a_job_that_ends_is_introduced_anew_to_nobody_who_knew_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "REPORTS_KEPT", 1)
     desk = Desk()
+    desk.links(PEER)
     other = JobId(8)
     for job in (JOB, other):
         desk.hears(*opening(job=job))
         desk.hears(messages.JobEnded(job))
     # Only so many ended jobs are remembered: the oldest is open to be told of again.
-    assert desk.hears(*opening(job=other), messages.AskInventory(1)) == [told(messages.Inventory(1, ()))]
+    desk.hears(*opening(job=other), peer=PEER)
+    assert desk.hears(messages.AskInventory(1)) == [told(messages.Inventory(1, ()))]
     assert list(desk.core._jobs) == []
-    desk.hears(*opening(job=JOB))
+    desk.hears(*opening(job=JOB), peer=PEER)
     assert list(desk.core._jobs) == [JOB]
+
+
+def test_a_job_that_the_controller_opens_again_goes_on_and_what_ran_of_it_before_is_nobodys() -> None:
+    """The controller has died, and did not know the job until its client came back."""
+    desk = busy(2)
+    desk.hears(messages.JobEnded(JOB))
+    desk.hears(*opening())
+    assert desk.core.held() == []
+    late = Group(VALUES, b"", (Member(ROOT, 0, 1, 0, ROOT, 0, ROOT, ()),), 0.0, None)
+    said = desk.event(events.SlotDone(SlotId(0), 1, 1, (late,)))
+    assert not any(isinstance(effect, Send) and isinstance(effect.message, messages.Result) for effect in said)
+    desk.hears(work(tasks(0, 2)))
+    assert desk.core.held() != []
+
+
+# --- the controller goes, and comes back
+
+
+def returned(desk: Desk) -> list[Effect]:
+    """The link to the controller is there again."""
+    return desk.event(events.Joined(CONTROLLER, "controller", "", "", 0, 0, Address("h", 1), back=True))
+
+
+def indices_of(held: Sequence[Span]) -> list[int]:
+    return sorted(index for spans in held for index in range(spans.lo, spans.hi))
+
+
+def rejoined(*jobs: JobId) -> Send:
+    return told(messages.Rejoined(jobs))
+
+
+def test_a_worker_that_lost_its_controller_goes_on_computing() -> None:
+    desk = busy(3)
+    assert desk.loses(CONTROLLER) == []
+    desk.done(1, values(0, 1))
+    assert desk.finished(1, 1) == [run(2, tasks(0, 3).part(1, 2), 1)]
+    assert desk.core.held() == [span(2, 3), span(1, 2)]
+
+
+def test_what_was_not_kept_is_said_again_after_the_jobs_that_are_known() -> None:
+    desk = busy(3)
+    desk.done(1, values(0, 1))
+    desk.finished(1, 1)
+    desk.loses(CONTROLLER)
+    desk.done(2, values(1, 2))
+    assert returned(desk) == [rejoined(JOB), result(values(0, 1)), result(values(1, 2))]
+
+
+def test_what_was_kept_is_never_said_again() -> None:
+    desk = busy(3)
+    desk.done(1, values(0, 1))
+    assert desk.hears(messages.Kept(1)) == []
+    desk.finished(1, 1)
+    desk.done(2, values(1, 2))
+    desk.loses(CONTROLLER)
+    assert returned(desk) == [rejoined(JOB), result(values(1, 2))]
+    assert desk.hears(messages.Kept(1)) == [], "the first by this link"
+    desk.loses(CONTROLLER)
+    assert returned(desk) == [rejoined(JOB)]
+
+
+def test_until_it_hears_that_they_are_kept_results_are_said_again_by_every_new_link() -> None:
+    desk = busy(2)
+    desk.done(1, values(0, 1))
+    for _ in range(3):
+        desk.loses(CONTROLLER)
+        assert returned(desk) == [rejoined(JOB), result(values(0, 1))]
+
+
+def test_functions_go_before_the_results_that_need_them_by_the_new_link_too() -> None:
+    """Another controller may know no more than what it was told before its journal ends."""
+    desk = busy(1)
+    desk.event(events.SlotTaught(SlotId(0), JOB, SPAWNED, SPAWNED))
+    child = tasks(0, 1, RUN, fn=SPAWNED)
+    desk.event(events.SlotSpawned(SlotId(0), 1, child))
+    parent = Group(VALUES, b"v", (member(0, 1, run=RUN),), 0.1, None)
+    full = result(replace(parent, members=(member(0, 1, run=RUN, children=(child,)),)))
+    function = told(messages.Function(JOB, SPAWNED, SPAWNED))
+    assert desk.done(1, parent) == [function, full]
+    desk.loses(CONTROLLER)
+    assert returned(desk) == [rejoined(JOB), function, full]
+
+
+def test_results_of_a_job_that_has_ended_are_nobodys() -> None:
+    desk = busy(2)
+    desk.done(1, values(0, 1))
+    desk.hears(messages.JobEnded(JOB))
+    desk.loses(CONTROLLER)
+    assert returned(desk) == [rejoined()]
+
+
+def test_the_end_of_a_job_that_was_missed_is_heard_after_the_return() -> None:
+    desk = busy(2)
+    desk.loses(CONTROLLER)
+    assert returned(desk) == [rejoined(JOB)]
+    desk.hears(messages.JobEnded(JOB))
+    assert (desk.core.held(), list(desk.core._jobs)) == ([], [])
+
+
+def test_an_empty_worker_says_so_to_the_controller_that_is_there() -> None:
+    desk = Desk(strategy=sb())
+    desk.loses(CONTROLLER)
+    returned(desk)
+    assert desk.hears(messages.Balance("sb", False)) == [idle()]
+
+
+def test_an_offer_does_not_outlive_the_link_and_is_made_again() -> None:
+    desk = busy(9, strategy=sb())
+    desk.done(1, values(0, 1))
+    assert desk.core.view().offered_s > 0
+    desk.loses(CONTROLLER)
+    returned(desk)
+    desk.hears(messages.Balance("sb", False))
+    assert desk.core.view().offered_s == 0
+    desk.finished(1, 1)
+    said = [effect.message for effect in desk.done(2, values(1, 2)) if isinstance(effect, Send)]
+    assert [type(message) for message in said] == [messages.Result, messages.NonIdle]
+
+
+def test_work_that_was_sent_through_the_controller_runs_here_when_that_is_gone() -> None:
+    desk = busy(9)
+    desk.done(1, values(0, 1))
+    desk.hears(match())
+    said = desk.event(events.Unreachable(PEER, "refused"))
+    (given,) = [effect.message for effect in said if isinstance(effect, Send)]
+    assert isinstance(given, messages.Relay)
+    assert desk.core._queue.tasks == 8 - sum(map(len, given.batches)) < 8
+    desk.loses(CONTROLLER)
+    assert desk.core._queue.tasks == 8
+    desk.hears(messages.Ack(given.transfer))  # a late word changes nothing
+    assert indices_of(desk.core.held()) == list(range(1, 9))
+
+
+def test_a_worker_that_holds_too_many_results_runs_nothing_more_until_they_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = busy(3)
+    desk.loses(CONTROLLER)
+    desk.done(1, values(0, 1))
+    monkeypatch.setattr(limits, "UNKEPT_BYTES_MAX", 100)
+    assert not any(isinstance(effect, Run) for effect in desk.finished(1, 1))
+    assert not any(isinstance(effect, Run) for effect in returned(desk))
+    desk.hears(messages.Kept(1))
+    assert run(2, tasks(0, 3).part(1, 2), 1) in desk.waits()
 
 
 # --- inventory

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from lbnet import limits
 from lbnet.core.compute import Compute
 from lbnet.core.controller import Controller
 from lbnet.core.exchange import Exchange
 from lbnet.core.job import Job
 from lbnet.core.ledger import Ledger, _Status
+from lbnet.core.outbox import Outbox
+from lbnet.core.promises import Promises
 from lbnet.core.slots import Ticket
 from lbnet.core.stall import StallWatch
 from lbnet.strategies import registry
@@ -78,6 +81,24 @@ ROUGH = {
 }
 
 
+DEATHS = {
+    "the controller dies, flat": Plan(
+        placement="spread", splits=False, reduce=False, items=20, units=2, journal=True, controller_crashes=2
+    ),
+    "the controller dies": Plan(reduce=False, items=3, units=20, journal=True, controller_crashes=3),
+    "the controller dies, combined": Plan(items=3, units=20, journal=True, controller_crashes=3),
+    "links to the controller break": Plan(
+        reduce=False, placement="spread", items=8, units=8, uplink_cuts=5, link_cuts=3, refused=0.3
+    ),
+    "links to the controller break, combined": Plan(items=3, units=20, uplink_cuts=5),
+    "all die": replace(ROUGH["everything"], journal=True, controller_crashes=3, uplink_cuts=4),
+    "all die, small tasks": replace(
+        ROUGH["everything, small tasks"], reduce=False, journal=True, controller_crashes=3, uplink_cuts=4
+    ),
+    "all die, cancelled": replace(ROUGH["cancelled"], journal=True, controller_crashes=2, uplink_cuts=2),
+}
+
+
 STRATEGIES = [name for name in registry.BUILT_IN if name != "sb"]
 
 
@@ -109,6 +130,34 @@ def test_when_nothing_breaks_every_unit_is_counted_once_and_nothing_is_done_twic
 def test_whatever_breaks_every_unit_is_counted_once(plan: Plan) -> None:
     states = {World(plan, seed).run().state for seed in range(SEEDS)}
     assert states == ({"done", "cancelled"} if plan.cancels else {"done"})
+
+
+@pytest.fixture(params=[limits.SNAPSHOT_MIN_BYTES, 500], ids=["one log", "snapshots"])
+def _snapshots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Journals of these small jobs are never worth a snapshot."""
+    monkeypatch.setattr(limits, "SNAPSHOT_MIN_BYTES", request.param)
+
+
+@pytest.mark.usefixtures("_snapshots")
+@pytest.mark.parametrize("plan", DEATHS.values(), ids=DEATHS.keys())
+def test_whoever_dies_every_unit_is_counted_once(plan: Plan) -> None:
+    outcomes = [World(plan, seed).run() for seed in range(12)]
+    assert {outcome.state for outcome in outcomes} <= {"done", "cancelled"}
+    assert not plan.controller_crashes or sum(outcome.crashes for outcome in outcomes) > 0
+
+
+@pytest.mark.usefixtures("_snapshots")
+@pytest.mark.parametrize("plan", [plan for plan in DEATHS.values() if plan.journal])
+def test_at_every_moment_the_journal_holds_the_job_and_its_safe_part_what_was_promised(plan: Plan) -> None:
+    for seed in range(2):
+        World(plan, seed, replayed=True).run()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("plan", DEATHS.values(), ids=DEATHS.keys())
+def test_with_every_strategy_whoever_dies_every_unit_is_counted_once(plan: Plan, strategy: str) -> None:
+    for seed in range(2):
+        assert World(replace(plan, strategy=strategy), seed).run().state in {"done", "cancelled"}
 
 
 def test_the_world_reaches_the_places_where_it_can_go_wrong() -> None:
@@ -146,6 +195,18 @@ def test_seed_1287_a_tail_came_back_after_the_end_of_its_job() -> None:
 
 def test_seed_3059_whoever_asked_in_vain_through_the_controller_got_no_new_work_any_more() -> None:
     World(replace(ROUGH["everything"], strategy="arr"), 3059).run()
+
+
+def test_seed_259_results_came_of_a_job_that_another_controller_was_told_of_anew() -> None:
+    World(replace(DEATHS["the controller dies"], strategy="rp"), 259).run()
+
+
+def test_seed_232_work_was_sent_through_a_controller_that_was_away() -> None:
+    World(DEATHS["all die, small tasks"], 232).run()
+
+
+def test_seed_246_work_of_a_job_that_had_ended_was_sent_through_a_controller_that_was_away() -> None:
+    World(DEATHS["all die, cancelled"], 246).run()
 
 
 # --- determinism
@@ -237,6 +298,29 @@ def functions_are_not_shared(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Compute, "share_functions", nothing)
 
 
+def promises_before_the_records_are_safe(patch: pytest.MonkeyPatch) -> None:
+    flush = Promises.flush
+
+    def hasty(promises: Promises) -> None:
+        flush(promises)
+        promises.persisted(promises._issued)
+
+    patch.setattr(Promises, "flush", hasty)
+
+
+def a_snapshot_without_what_was_not_taken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(limits, "SNAPSHOT_MIN_BYTES", 500)
+    patch.setattr(Outbox, "kept", lambda _: [])
+
+
+def outcomes_before_it_is_known_what_was_seen(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Job, "attached", property(lambda _: True, lambda *_: None), raising=False)
+
+
+def tickets_of_a_job_that_was_over_count_for_the_same_job(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Ticket, "over", property(lambda _: False, lambda *_: None))
+
+
 TEETH: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
     (no_inventory_on_stall, "workers crash, combined"),
     (no_inventory_at_all, "workers crash"),
@@ -247,6 +331,10 @@ TEETH: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
     (early_children_are_forgotten, "combined trees"),
     (what_slots_give_back_is_forgotten, "small tasks"),
     (functions_are_not_shared, "trees"),
+    (promises_before_the_records_are_safe, "the controller dies, combined"),
+    (a_snapshot_without_what_was_not_taken, "the controller dies, combined"),
+    (outcomes_before_it_is_known_what_was_seen, "links to the controller break"),
+    (tickets_of_a_job_that_was_over_count_for_the_same_job, "the controller dies"),
 ]
 
 
@@ -262,7 +350,7 @@ def is_caught(plan: Plan, seed: int) -> bool:
 def test_planted_bugs_are_caught(
     plant: Callable[[pytest.MonkeyPatch], None], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = (CALM | ROUGH)[name]
+    plan = (CALM | ROUGH | DEATHS)[name]
     plant(monkeypatch)
     assert any(is_caught(plan, seed) for seed in range(200))
 

@@ -22,8 +22,9 @@ from lbnet.core.effects import Effect
 from lbnet.core.events import Event
 from lbnet.core.job import Job
 from lbnet.core.ledger import Committed
+from lbnet.core.rebuilding import rebuilt
 from lbnet.core.worker import Worker
-from lbnet.protocol import messages
+from lbnet.protocol import messages, records
 from lbnet.strategies import registry
 from lbnet.strategies.base import (
     Ask,
@@ -84,6 +85,9 @@ class Plan:
     failures: int = 0
     refused: float = 0.0
     cancels: bool = False
+    controller_crashes: int = 0
+    uplink_cuts: int = 0
+    journal: bool = False
     strategy: str = "sb"
 
 
@@ -103,6 +107,8 @@ class Outcome:
     requeued: int
     spawned: int
     relays: int
+    crashes: int = 0
+    snapshots: int = 0
 
 
 # --- slots ----------------------------------------------------------------------------------------
@@ -226,13 +232,32 @@ class _NonsenseWorker(WorkerStrategy):
 
 
 class WatchedController(Controller):
-    """The real controller, with an ear at what its ledger commits."""
+    """The real controller, with an ear at what its jobs commit."""
 
     committed: deque[Committed]
 
-    def _on_committed(self, job: Job, news: Committed) -> None:
-        self.committed.append(news)
-        super()._on_committed(job, news)
+    def watch(self, number: JobId) -> None:
+        """Listen to a job from now on, if there is one, and nobody listens."""
+        job = self.job(number)
+        if job is None or "_committed" in vars(job):
+            return
+
+        def committed(news: Committed) -> None:
+            self.committed.append(news)
+            Job._committed(job, news)
+
+        job._committed = committed  # type: ignore[method-assign]
+
+
+@dataclass
+class ModelClient:
+    """A client: what it has said and heard. ``there``: its link to the controller is open, as far as it knows."""
+
+    said: list[messages.Message] = field(default_factory=list)
+    there: bool = True
+    seen: int = 0
+    safe: int = 0
+    done: bool = False
 
 
 # --- the world --------------------------------------------------------------------------------------
@@ -245,17 +270,22 @@ class World:
         plan: what kind of run.
         seed: decides the rest.
         traced: whether the outcome's digest covers every event and effect; else it is empty.
+        replayed: whether the journal is read after every event of the controller, as another one would.
     """
 
-    def __init__(self, plan: Plan, seed: int, *, traced: bool = False) -> None:
+    def __init__(self, plan: Plan, seed: int, *, traced: bool = False, replayed: bool = False) -> None:
         self.plan = plan
         self.seed = seed
         self.rng = random.Random(f"{seed}")
         self.now = 0.0
         self.steps = 0
         self._load = registry.loader({Nonsense.name: Nonsense(random.Random(f"{seed} nonsense"))})
-        self.controller = WatchedController(self._load, strategy=plan.strategy, placement=plan.placement)
-        self.controller.committed = deque()
+        self.controller = self._new_controller()
+        self._journal: list[tuple[JobId, tuple[bytes, ...], bool]] = []
+        self._safe = self._journal_begins = 0
+        self._commits: list[tuple[int, list[int]]] = []
+        self._crashes = self._snapshots = 0
+        self._away: set[PeerId] = set()
         self.workers: dict[PeerId, ModelWorker] = {}
         self._channels: dict[tuple[PeerId, PeerId], deque[Event]] = {}
         self._slow: set[tuple[PeerId, PeerId]] = set()
@@ -263,6 +293,7 @@ class World:
         self._closing: Counter[frozenset[PeerId]] = Counter()
         self._tick_at: float | None = None
         self._next_peer = 1
+        self._replayed = replayed
         self._trace = hashlib.sha256() if traced else None
         self._budget = {
             "join": plan.joins,
@@ -271,14 +302,18 @@ class World:
             "cut": plan.link_cuts,
             "failure": plan.failures,
             "cancel": int(plan.cancels),
+            "controller": plan.controller_crashes,
+            "uplink": plan.uplink_cuts,
         }
         self._fault_rate = self.rng.choice([0.005, 0.02, 0.05])
         self._net_rate = self.rng.choice([0.2, 0.5, 0.8])
         self._counted: Counter[int] = Counter()
+        self._model_client = ModelClient()
         self._at_client: Counter[int] = Counter()
         self._open_roots: set[int] = set()
         self._settled: set[int] = set()
         self._state = ""
+        self._ended: Job | None = None
         self._relays = 0
         self.client = self._new_peer()
         self._populate()
@@ -299,6 +334,12 @@ class World:
     @property
     def _units(self) -> range:
         return range(self.plan.items * self.plan.units)
+
+    def _new_controller(self) -> WatchedController:
+        plan = self.plan
+        made = WatchedController(self._load, strategy=plan.strategy, placement=plan.placement, journal=plan.journal)
+        made.committed = deque()
+        return made
 
     def _new_peer(self) -> PeerId:
         self._next_peer += 1
@@ -326,8 +367,9 @@ class World:
             said.append(messages.Submit(Batch(JOB, ROOT, base, base + count, 0, ROOT, 0, payload)))
             base += count
         said.append(messages.CloseJob(JOB, plan.items))
+        self._model_client.said = said
         for message in said:
-            self._post(self.client, CONTROLLER, events.Received(self.client, message))
+            self._client_says(message)
 
     def _join(self) -> None:
         peer = self._new_peer()
@@ -361,6 +403,10 @@ class World:
             self._tick(self.rng.choice(due))
         elif connecting and self.rng.random() < 0.2 and self._connect(self.rng.choice(connecting)):
             pass
+        elif self._safe < len(self._journal) and self.rng.random() < 0.2:
+            self._persist()
+        elif self._away and self.rng.random() < 0.1 and self._come_back():
+            pass
         elif net and (not work or self.rng.random() < self._net_rate):
             key = self.rng.choice(net)
             if key in self._slow and self.rng.random() < 0.9:
@@ -370,6 +416,10 @@ class World:
             self._slot_move(*self.rng.choice(work))
         elif connecting:
             self._connect(self.rng.choice(connecting))
+        elif self._safe < len(self._journal):
+            self._persist()
+        elif self._away and self._come_back():
+            pass
         elif self._budget["join"]:
             self._budget["join"] -= 1
             self._join()
@@ -407,30 +457,146 @@ class World:
         if target == CONTROLLER:
             self._to_controller(event)
         elif target == self.client:
-            assert isinstance(event, events.Received)
-            self._client_hears(event.message)
+            if isinstance(event, events.Left):
+                self._model_client.there = False
+                self._away.add(self.client)
+            else:
+                assert isinstance(event, events.Received)
+                self._client_hears(event.message)
         elif self.workers[target].alive:
+            if isinstance(event, events.Left) and source == CONTROLLER:
+                self._away.add(target)
             self._to_worker(target, event)
+
+    # --- the journal, and the controller's death ----------------------------------------------------------
+
+    def _persist(self) -> None:
+        self._safe = self.rng.randint(self._safe + 1, len(self._journal))
+        self._to_controller(events.Persisted(self._safe - self._journal_begins))
+
+    def _check_journal(self, job: Job | None) -> None:
+        """All of it gives the job as it is; the part that is safe holds whatever the client was told."""
+        whole = next((one for one in rebuilt(self._records(len(self._journal))) if one.id == JOB), None)
+        over = job is not None and job.state != "running" and not len(job.outbox)
+        if whole is None:
+            self._rule(job is None or over, "the journal has lost a job")
+            return
+        assert job is not None
+        for what, found, real in (
+            ("ledger", whole.ledger.books(), job.ledger.books()),
+            ("end", (whole.total, whole.state), (job.total, job.state)),
+            ("functions", whole.functions, job.functions),
+            ("payloads", list(whole.store.items()), list(job.store.items())),
+            ("outcomes", (whole.outbox.taken, whole.outbox.kept()), (job.outbox.taken, job.outbox.kept())),
+        ):
+            self._rule(found == real, f"the journal has another {what} than the job")
+        safe = next((one for one in rebuilt(self._records(self._safe)) if one.id == JOB), None)
+        told, submitted = (0, 0) if safe is None else (safe.outbox.end, safe.ledger.submitted)
+        self._rule(told >= self._model_client.seen, "the client was told what is not safe")
+        self._rule(submitted >= self._model_client.safe, "items were said to be safe that are not")
+
+    def _records(self, upto: int) -> list[records.Record]:
+        """What a controller would find if so much was written."""
+        kept: list[tuple[JobId, bytes]] = []
+        for job, bodies, whole in self._journal[:upto]:
+            if whole:
+                kept = [one for one in kept if one[0] != job]
+            kept += [(job, body) for body in bodies]
+        return [records.decode(body) for _, body in kept]
+
+    def _fault_controller(self) -> bool:
+        """It dies, and another one begins at once: peers find that their links are broken, and come back."""
+        self._crashes += 1
+        del self._journal[self._safe :]
+        self._journal_begins = self._safe
+        for number, units in self._commits:
+            if number > self._safe:
+                self._counted.subtract(units)
+        self._counted = +self._counted
+        self._commits = [(number, units) for number, units in self._commits if number <= self._safe]
+        for (source, target), waiting in self._channels.items():
+            if target == CONTROLLER:
+                waiting.clear()
+            elif source == CONTROLLER and waiting and not isinstance(waiting[-1], events.Left):
+                self._cut(CONTROLLER, target)
+        everybody = [self.client, *(peer for peer, worker in self.workers.items() if worker.alive)]
+        for peer in everybody:
+            waiting = self._channels.get((CONTROLLER, peer), deque())
+            if peer not in self._away and not any(isinstance(event, events.Left) for event in waiting):
+                self._cut(CONTROLLER, peer)
+        self.controller = self._new_controller()
+        self._tick_at = None
+        self.controller.restore(self._records(self._safe), self.now)
+        self._to_controller(events.Tick())
+        return True
+
+    def _fault_uplink(self) -> bool:
+        """A link to the controller breaks. Both sides hear of it, after what was said before."""
+        there = [peer for peer, worker in self.workers.items() if worker.alive]
+        there = [peer for peer in (self.client, *there) if self._has_uplink(peer)]
+        if not there:
+            return False
+        peer = self.rng.choice(there)
+        self._cut(peer, CONTROLLER)
+        self._cut(CONTROLLER, peer)
+        return True
+
+    def _has_uplink(self, peer: PeerId) -> bool:
+        """Whether the link to the controller is open, and neither side will hear of its end."""
+        ways = ((CONTROLLER, peer), (peer, CONTROLLER))
+        return peer not in self._away and not any(
+            isinstance(event, events.Left) for way in ways for event in self._channels.get(way, ())
+        )
+
+    def _come_back(self) -> bool:
+        """A peer connects to the controller again, once the controller knows that its old link is gone."""
+        ready = [peer for peer in sorted(self._away) if not self._channels.get((peer, CONTROLLER))]
+        if not ready:
+            return False
+        peer = self.rng.choice(ready)
+        self._away.discard(peer)
+        self._channels.setdefault((CONTROLLER, peer), deque()).clear()
+        if peer == self.client:
+            self._to_controller(events.Joined(peer, "client", "client", "host", 1, 0, Address("", 0), back=True))
+            self._model_client.there = True
+            if not self._model_client.done:
+                self._client_says(messages.Attach(JOB, self._model_client.seen))
+            return True
+        address = Address("host", int(peer))
+        self._to_controller(
+            events.Joined(peer, "worker", f"worker-{peer}", "host", 1, self.plan.slots, address, back=True)
+        )
+        self._to_worker(peer, events.Joined(CONTROLLER, "controller", "", "", 0, 0, Address("", 0), back=True))
+        return True
 
     # --- the core's effects ---------------------------------------------------------------------------
 
     def _to_controller(self, event: Event) -> None:
         done = self.controller.handle(event, self.now)
         self._note(CONTROLLER, event, done)
+        self.controller.watch(JOB)
+        for effect in done:
+            if isinstance(effect, effects.Persist):
+                self._snapshots += effect.whole
+                bodies = tuple(records.encode(record) for record in effect.records)
+                self._journal.append((effect.job, bodies, effect.whole))
         self._count()
         for effect in done:
             if isinstance(effect, effects.Send):
                 if isinstance(effect.message, messages.JobDone):
                     self._check_done()
                 worker = self.workers.get(effect.to)
-                if effect.to == self.client or (worker is not None and worker.alive):
+                here = effect.to == self.client or (worker is not None and worker.alive)
+                if here and self._has_uplink(effect.to):
                     self._post(CONTROLLER, effect.to, events.Received(CONTROLLER, effect.message))
             elif isinstance(effect, effects.SetTimer):
                 self._tick_at = effect.at
-            else:
+            elif not isinstance(effect, effects.Persist):
                 raise self._broken(f"the controller wants {effect}")
         job = self.controller.job(JOB)
         self._rule(job is None or job.report(self.now).balanced, "the ledger is not balanced")
+        if self._replayed:
+            self._check_journal(job)
 
     def _to_worker(self, me: PeerId, event: Event) -> None:
         worker = self.workers[me]
@@ -439,7 +605,7 @@ class World:
         for effect in done:
             if isinstance(effect, effects.Send):
                 self._relays += isinstance(effect.message, messages.Relay)
-                if effect.to == CONTROLLER or frozenset({me, effect.to}) in self._open:
+                if self._has_uplink(me) if effect.to == CONTROLLER else frozenset({me, effect.to}) in self._open:
                     self._post(me, effect.to, events.Received(me, effect.message))
             elif isinstance(effect, effects.Connect):
                 worker.connecting.append((effect.peer, effect.address.port))
@@ -538,6 +704,7 @@ class World:
         worker = self.workers[peer]
         worker.alive = False
         worker.connecting.clear()
+        self._away.discard(peer)
         self._cut(peer, CONTROLLER)
         for pair in [pair for pair in self._open if peer in pair]:
             self._open.remove(pair)
@@ -569,7 +736,9 @@ class World:
         return True
 
     def _fault_cancel(self) -> bool:
-        self._post(self.client, CONTROLLER, events.Received(self.client, messages.Cancel(JOB, 0, self.plan.items)))
+        cancel = messages.Cancel(JOB, 0, self.plan.items)
+        self._model_client.said.append(cancel)
+        self._client_says(cancel)
         return True
 
     def _fault_slot(self) -> bool:
@@ -735,20 +904,54 @@ class World:
             if news.group.kind != COMBINED:
                 ((member, fresh),) = news.parts
                 units = [units[index - member.lo] for lo, hi in fresh for index in range(lo, hi)]
-            self._counted.update(unit for task in units for unit in task)
+            flat = [unit for task in units for unit in task]
+            self._counted.update(flat)
+            self._commits.append((len(self._journal), flat))
             self._rule(max(self._counted.values(), default=1) == 1, "a unit was counted twice")
 
     def _check_done(self) -> None:
         job = self.controller.job(JOB)
         assert job is not None
-        self._rule(not self._state, "a job ended twice")
+        self._rule(self._state in {"", job.state}, "a job ended twice")
         self._state = job.state
+        self._ended = job
         allowed = ("done", "cancelled") if self.plan.cancels else ("done",)
         self._rule(job.state in allowed, f"the job ended as {job.state}")
         if job.state == "done":
             self._rule(self._counted.keys() == set(self._units), "a job was declared done too early")
 
+    def _client_says(self, message: messages.Message) -> None:
+        if self._has_uplink(self.client):
+            self._post(self.client, CONTROLLER, events.Received(self.client, message))
+
+    def _client_says_again(self, submitted: int, *, closed: bool) -> None:
+        """What the controller does not know, or may not."""
+        for message in self._model_client.said:
+            if isinstance(message, messages.Submit) and message.batch.lo < submitted:
+                self._rule(message.batch.hi <= submitted, "a part of a SUBMIT is known")
+            elif not (isinstance(message, messages.OpenJob) or (closed and not isinstance(message, messages.Cancel))):
+                self._client_says(message)
+
     def _client_hears(self, message: messages.Message) -> None:
+        client = self._model_client
+        if isinstance(message, messages.Submitted):
+            self._rule(message.upto >= client.safe, "items that were safe are not")
+            client.safe = message.upto
+            return
+        if isinstance(message, messages.Attached):
+            self._rule(message.submitted >= client.safe, "items that were safe are lost")
+            self._rule(message.taken == client.seen, "outcomes are told from another place on than was asked")
+            self._client_says_again(message.submitted, closed=message.closed)
+            return
+        if isinstance(message, messages.JobRefused):
+            self._rule(client.safe == 0 and client.seen == 0, "a job was lost of which something was safe")
+            for again in client.said:
+                self._client_says(again)
+            return
+        client.seen += 1
+        client.done = isinstance(message, messages.JobDone)
+        if self.rng.random() < 0.3:
+            self._client_says(messages.Taken(JOB, client.seen))
         if isinstance(message, messages.Values):
             values = json.loads(message.data)
             for index in range(message.lo, message.hi):
@@ -769,7 +972,8 @@ class World:
         (self._open_roots if open_ else self._settled).add(root)
 
     def _judge(self) -> Outcome:
-        job = self.controller.job(JOB)
+        # Once its client has taken everything, another controller does not know it any more.
+        job = self.controller.job(JOB) or self._ended
         self._rule(job is not None and bool(self._state), "nothing moves, and the job is not done")
         assert job is not None
         if self._state == "done":
@@ -778,7 +982,7 @@ class World:
             self._rule(not self._open_roots, "the client waits for what an item spawned")
             counted = self._at_client if self.plan.reduce else self._counted
             self._rule(counted == Counter(self._units), "the units do not add up")
-        if not self.plan.worker_crashes and not self.plan.reduce:
+        if not (self.plan.worker_crashes or self._crashes or self.plan.uplink_cuts or self.plan.reduce):
             self._rule(job.requeued == 0, "work was lost, and found again, although no worker was lost")
         for peer, worker in self.workers.items():
             if worker.alive:
@@ -794,6 +998,8 @@ class World:
             job.requeued,
             ledger.spawned,
             self._relays,
+            self._crashes,
+            self._snapshots,
         )
 
     def _note(self, who: PeerId, event: Event, done: Iterable[Effect]) -> None:

@@ -9,10 +9,14 @@ import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
+import psutil
+
 from lbnet.core.controller import Controller
 from lbnet.core.events import Event
+from lbnet.journal.journal import Journal
 from lbnet.net.controller_server import ControllerServer
 from lbnet.net.greeting import hello
+from lbnet.net.restored import restore
 from lbnet.net.worker_node import WorkerNode
 from lbnet.pickling import dump_function, dump_items, dump_values, load_items, load_values
 from lbnet.protocol.codec import decode, encode
@@ -22,11 +26,13 @@ from lbnet.protocol.messages import (
     CloseJob,
     Function,
     JobDone,
+    Kept,
     Message,
     OpenJob,
     Result,
     SendWork,
     Submit,
+    Submitted,
     Values,
     Welcome,
 )
@@ -37,6 +43,11 @@ DEADLINE_S = 20.0
 """Nothing here takes a second; a machine that is busy with something else may need a little longer."""
 
 A_MESSAGE = TypeVar("A_MESSAGE", bound=Message)
+
+
+def children() -> set[int]:
+    """The pids of all child processes of the test's own."""
+    return {child.pid for child in psutil.Process().children()}
 
 
 async def until(
@@ -67,10 +78,23 @@ async def controller(
     listening: socket.socket | None = None,
     placement: str = "spread",
     no_workers_timeout_s: float = 60.0,
+    client_grace_s: float = 60.0,
+    deadline_s: float = 0.0,
+    journal: Journal | None = None,
 ) -> AsyncIterator[ControllerServer]:
-    """A controller that listens."""
-    core = Controller(registry.load, strategy="sb", placement=placement, no_workers_timeout_s=no_workers_timeout_s)
-    server = ControllerServer(core)
+    """A controller that listens. It closes the journal."""
+    core = Controller(
+        registry.load,
+        strategy="sb",
+        placement=placement,
+        no_workers_timeout_s=no_workers_timeout_s,
+        client_grace_s=client_grace_s,
+        deadline_s=deadline_s,
+        journal=journal is not None,
+    )
+    if journal is not None:
+        restore(core, journal, asyncio.get_running_loop().time())
+    server = ControllerServer(core, journal=journal)
     try:
         await server.start(host, port, listening)
         yield server
@@ -79,9 +103,11 @@ async def controller(
 
 
 @contextlib.asynccontextmanager
-async def node(address: Address, name: str = "", slots: int = 1) -> AsyncIterator[WorkerNode]:
+async def node(
+    address: Address, name: str = "", slots: int = 1, rejoin_timeout_s: float = 0.0
+) -> AsyncIterator[WorkerNode]:
     """A worker with real slots, in this event loop."""
-    worker = WorkerNode(slots=slots, name=name, load=registry.load)
+    worker = WorkerNode(slots=slots, name=name, load=registry.load, rejoin_timeout_s=rejoin_timeout_s)
     try:
         await worker.start(address)
         yield worker
@@ -92,7 +118,7 @@ async def node(address: Address, name: str = "", slots: int = 1) -> AsyncIterato
 class SilentPool:
     """Stands in for the slot processes of a node: takes effects and does nothing."""
 
-    def __init__(self, slots: int, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, slots: int, on_event: Callable[[Event], None], memory_limit_bytes: int = 0) -> None:
         self.effects: list[object] = []
         self.on_event = on_event
 
@@ -121,6 +147,7 @@ class RawPeer:
         self._frames = FrameReader()
         self._loop = asyncio.get_running_loop()
         self.peer = PeerId(0)
+        self.cluster = b""
         OPEN_PEERS.append(self)
 
     @classmethod
@@ -136,12 +163,21 @@ class RawPeer:
 
     @classmethod
     async def join(
-        cls, address: Address, role: str, *, name: str = "", port: int = 1, peer: int = 0, kernel_bytes: int = 0
+        cls,
+        address: Address,
+        role: str,
+        *,
+        name: str = "",
+        port: int = 1,
+        peer: int = 0,
+        cluster: bytes = b"",
+        kernel_bytes: int = 0,
     ) -> RawPeer:
         """Connect and exchange greetings."""
         raw = await cls.open(address, kernel_bytes)
-        await raw.say(hello(role, name=name, slots=1, port=port, peer=PeerId(peer)))
-        raw.peer = (await raw.hear(Welcome)).peer
+        await raw.say(hello(role, name=name, slots=1, port=port, peer=PeerId(peer), cluster=cluster))
+        welcome = await raw.hear(Welcome)
+        raw.peer, raw.cluster = welcome.peer, welcome.cluster
         return raw
 
     async def write(self, data: bytes) -> None:
@@ -158,6 +194,12 @@ class RawPeer:
         await self.write(frames(*messages))
 
     async def hear_any(self) -> Message | None:
+        """The next message that is no receipt; None at the end of the connection."""
+        while isinstance(message := await self.hear_next(), Submitted | Kept):
+            pass
+        return message
+
+    async def hear_next(self) -> Message | None:
         """The next message; None at the end of the connection."""
         while (body := self._frames.next()) is None:
             try:

@@ -26,6 +26,17 @@ def hog(path: str) -> None:
     sum(range(10**15))
 
 
+def after(path: str) -> list[int]:
+    """A task that ends when there is a file; the processes that have begun it, in order."""
+    with Path(f"{path}.begun").open("a") as begun:
+        begun.write(f"{os.getpid()}\n")
+    while not Path(path).exists():
+        time.sleep(0.005)
+    runs = [int(line) for line in Path(f"{path}.begun").read_text().split()]
+    Path(f"{path}.done").touch()
+    return runs
+
+
 def _say_where(path: str) -> None:
     part = Path(f"{path}.part")
     part.write_text(str(os.getpid()))

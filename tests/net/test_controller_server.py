@@ -158,7 +158,7 @@ async def test_a_job_goes_from_client_to_worker_and_back() -> None:
 
 @pytest.mark.parametrize("end", ["close", "reset", "goodbye"])
 async def test_a_client_that_is_gone_has_its_jobs_cancelled(end: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with controller() as server:
+    async with controller(client_grace_s=0.0 if end != "goodbye" else 60.0) as server:
         worker, client = await RawPeer.join(server.address, "worker"), await RawPeer.join(server.address, "client")
         await client.say(*whole_job(job_of(client), abs, [-1, -2]))
         await worker.say(Idle(0.0))
@@ -335,7 +335,7 @@ async def test_a_client_that_does_not_read_is_not_read_until_it_does(monkeypatch
 
 
 async def test_a_client_that_is_not_read_can_still_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with controller(listening=await flooded(monkeypatch)) as server:
+    async with controller(listening=await flooded(monkeypatch), client_grace_s=0.0) as server:
         worker = await RawPeer.join(server.address, "worker")
         client = await RawPeer.join(server.address, "client", kernel_bytes=SMALL_BYTES)
         link = server._links[client.peer]

@@ -35,6 +35,7 @@ class FakeTransport(asyncio.Transport):
         self.state = "open"
         self.reading = True
         self.high = 0
+        self.taken_bytes = 0
 
     def writelines(self, list_of_data: Any) -> None:
         self.writes.append(b"".join(list_of_data))
@@ -50,6 +51,9 @@ class FakeTransport(asyncio.Transport):
 
     def abort(self) -> None:
         self.state = "aborted"
+
+    def get_write_buffer_size(self) -> int:
+        return sum(map(len, self.writes)) - self.taken_bytes
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -253,6 +257,51 @@ def test_a_link_that_is_closing_does_not_read_again() -> None:
     ends.link.abort("enough")
     ends.link.resume_writing()
     assert not ends.transport.reading
+
+
+# --- whether the peer lives
+
+
+def test_a_link_stirs_when_a_part_of_a_message_came_and_not_when_it_was_whole() -> None:
+    ends = Ends()
+    whole = frames(Ack(1))
+    assert not ends.link.stirs()
+    ends.link.data_received(whole[:3])
+    assert ends.link.stirs()
+    assert not ends.link.stirs()
+    ends.link.data_received(whole[3:])
+    assert not ends.link.stirs()
+    ends.link.data_received(whole + whole[:3])
+    assert not ends.link.stirs()  # whoever got the message knows
+    ends.link.data_received(whole[3:4])
+    assert ends.link.stirs()
+    ends.link.abort("enough")
+    ends.link.data_received(whole[4:5])
+    assert not ends.link.stirs()
+
+
+async def test_a_link_that_is_not_read_stirs_while_its_peer_takes_what_waits_for_it() -> None:
+    ends = Ends(throttled=True)
+    ends.link.send(Function(JobId(1), b"d", bytes(1_000)))
+    await asyncio.sleep(0)
+    ends.link.pause_writing()
+    ends.transport.taken_bytes += 100
+    assert ends.link.stirs()
+    assert not ends.link.stirs()
+    ends.link.send(Function(JobId(1), b"d", bytes(1_000)))
+    await asyncio.sleep(0)
+    assert not ends.link.stirs()  # that more waits is not its doing
+    ends.transport.taken_bytes += 1
+    assert ends.link.stirs()
+
+
+def test_a_link_that_we_do_not_read_for_reasons_of_our_own_stirs() -> None:
+    ends = Ends(throttled=True)
+    ends.link.hold(True)
+    assert ends.link.stirs()
+    assert ends.link.stirs()
+    ends.link.hold(False)
+    assert not ends.link.stirs()
 
 
 # --- on a real socket

@@ -348,7 +348,9 @@ async def test_what_is_meant_for_peers_that_are_gone_is_dropped() -> None:
 
 @pytest.mark.usefixtures("silent_pool")
 @pytest.mark.parametrize(
-    "data", [frame(b"\xc1"), b"\x7f\xff\xff\xff", frames(Idle(0.0)), frames(hello("peer", name=""))]
+    "data",
+    [frame(b"\xc1"), b"\x7f\xff\xff\xff", frames(Idle(0.0)), frames(hello("peer", name=""))],
+    ids=["no message", "too long", "out of turn", "a nameless peer"],
 )
 async def test_nonsense_from_another_worker_ends_its_link_and_nothing_else(
     data: bytes, caplog: pytest.LogCaptureFixture

@@ -33,9 +33,9 @@ def batch_of(
 class Driver:
     """A pool and all of its events."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, memory_limit_bytes: int = 0) -> None:
         self.events: list[Event] = []
-        self.pool = Pool(slots, self._take)
+        self.pool = Pool(slots, self._take, memory_limit_bytes)
         self.executing = False
         self._news = asyncio.Event()
         self._tickets = 0
@@ -183,11 +183,11 @@ async def warm_up() -> None:
 
 
 @contextlib.asynccontextmanager
-async def pool_of(slots: int, *, ready: bool = True) -> AsyncIterator[Driver]:
+async def pool_of(slots: int, *, ready: bool = True, memory_limit_bytes: int = 0) -> AsyncIterator[Driver]:
     """A started pool; when it stops, nothing of it may be left, and nothing may be heard of it."""
     await warm_up()
     before = held()
-    driver = Driver(slots)
+    driver = Driver(slots, memory_limit_bytes)
     await driver.pool.start()
     try:
         if ready:

@@ -402,3 +402,30 @@ def keep_left(a: Any, b: Any) -> Any:
 def touch(size_bytes: int) -> None:
     """Use so much memory for a moment."""
     memoryview(bytearray(size_bytes))[::4096].tolist()
+
+
+def stay_or_double(item: Any) -> Any:
+    """Double a number; stay, for a tuple, until ended: with files that say when that began and was left in order."""
+    if not isinstance(item, tuple):
+        return 2 * item
+    began, ignores, left = item
+    if ignores:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(began).touch()
+    try:
+        while True:
+            time.sleep(0.001)
+    finally:
+        Path(left).touch()
+
+
+def say(item: Any) -> Any:
+    """Print, and then do what the item says."""
+    print(f"out {item}")
+    print(f"err {item}", file=sys.stderr)
+    if item == "fail":
+        print("the end", end="")
+        raise ValueError(item)
+    if item == "die":
+        os._exit(3)
+    return item

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from lbnet.core import effects, events
 from lbnet.pool import parent, wire
 from lbnet.pool.claims import Claims
 from lbnet.pool.cores import THREAD_VARIABLES, thread_variables
+from lbnet.pool.output import Piece
 from lbnet.pool.parent import Pool
 from lbnet.types import COMBINED, ROOT, SILENT, Batch, JobId, Payload, RunId, SlotId
 from tests.pool import slot_tasks
@@ -251,7 +253,7 @@ async def test_a_task_over_its_time_ends_its_slot_and_is_named(gate: Gate) -> No
         assert (death.slot, death.ticket, death.index) == (0, ticket, 12)
         assert (death.timed_out, death.starting) == (True, False)
         assert death.description.startswith("ran 0.")
-        assert "longer than its limit of 0.05 s: killed by SIGKILL" in death.description
+        assert "longer than its limit of 0.05 s: killed by SIGTERM" in death.description
         assert driver.values(ticket) == {10: 1, 11: 2}
 
 
@@ -423,15 +425,17 @@ class FakeProcess:
         hungry: bool,
         on_message: Callable[[Any, Any], None],
         on_exit: Callable[[Any, str], None],
+        on_output: Callable[[Any, Piece], None],
     ) -> None:
         if FakeProcess.starts_fail:
             raise OSError("no more processes")
         self.claims = Claims()
         self.claims.set_hungry(hungry)
         self.sent: list[Any] = []
-        self.kills = 0
+        self.kills = self.terminations = 0
+        self.unread: list[Piece] = []
         self.pid = 10_000 + len(FakeProcess.made)
-        self._on_message, self._on_exit = on_message, on_exit
+        self._on_message, self._on_exit, self._on_output = on_message, on_exit, on_output
         FakeProcess.made.append(self)
 
     def send(self, message: Any) -> None:
@@ -439,6 +443,15 @@ class FakeProcess:
 
     def kill(self) -> None:
         self.kills += 1
+
+    def terminate(self) -> None:
+        self.terminations += 1
+
+    def read_output(self) -> bool:
+        unread, self.unread = self.unread, []
+        for piece in unread:
+            self._on_output(self, piece)
+        return bool(unread)
 
     def says(self, message: Any) -> None:
         self._on_message(self, message)
@@ -521,7 +534,8 @@ async def test_only_the_running_task_is_named(books: Books) -> None:
     books.run(2, 20, 30)
     books.runs(0, 4)
     books.process.says(wire.Done(1, 4, ()))
-    assert books.death() == events.SlotDied(SlotId(0), 1, 4, False, False, "ended")
+    where = f"host {socket.gethostname()}, pid {books.process.pid}"
+    assert books.death() == events.SlotDied(SlotId(0), 1, 4, False, False, "ended", where)
 
 
 async def test_a_task_whose_result_came_is_not_named(books: Books) -> None:
@@ -571,12 +585,12 @@ async def test_a_deadline_is_that_of_the_running_task(books: Books) -> None:
     books.run(2, 10, 20, timeout_s=3.0)
     books.runs(0, 3, since=49.0)
     assert books.loop.fire() == pytest.approx(0.1)
-    assert books.process.kills == 0
+    assert books.process.terminations == 0
     books.now = 51.5
     books.loop.fire()
-    assert books.process.kills == 1
+    assert books.process.terminations == 1
     books.loop.fire()
-    assert books.process.kills == 1
+    assert books.process.terminations == 1
     death = books.death()
     assert (death.ticket, death.index, death.timed_out) == (1, 3, True)
     assert death.description == "ran 2.5 s, longer than its limit of 2 s: ended"
@@ -588,7 +602,7 @@ async def test_a_task_that_began_when_another_was_over_its_time_is_not_blamed(bo
     books.run(1, 0, 10, timeout_s=2.0)
     books.runs(0, 3, since=40.0)
     books.loop.fire()
-    assert books.process.kills == 1
+    assert books.process.terminations == 1
     books.process.says(wire.Done(1, 4, ()))
     books.runs(0, 4, since=50.0)
     death = books.death()

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbnet import limits, pickling
+from lbnet.pool import runner as runner_module
 from lbnet.pool import wire
 from lbnet.pool.claims import Claims
 from lbnet.pool.helper import Helper
@@ -65,6 +66,7 @@ class Slot:
         reduce: Callable[..., Any] | bytes = b"",
         timed: bool = False,
         data: bytes | None = None,
+        retry_on: tuple[str, ...] = (),
     ) -> int:
         """Run a ticket; how far it ran."""
         self.tickets += 1
@@ -77,7 +79,7 @@ class Slot:
         data = pickling.dump_items(items, style).data if data is None else data
         batch = Batch(JOB, origin, lo, hi, 3, ROOT, 9, Payload(base, len(items), digest, data))
         self.claims.issue(ENTRY, lo, hi)
-        self.runner.run(wire.Run(self.tickets, ENTRY, batch, RunId(FIRST_RUN), reduce, timed))
+        self.runner.run(wire.Run(self.tickets, ENTRY, batch, RunId(FIRST_RUN), reduce, timed, retry_on))
         assert self.claims.running(ENTRY)[0] == -1
         finished = self.messages()[-1]
         assert isinstance(finished, wire.Finished)
@@ -484,3 +486,45 @@ def test_in_a_copy_that_a_task_forked_nothing_runs_behind_it(
         slot.run(digest, [1, 2, 3])
     assert ran == [1]
     assert slot.sent == b""
+
+
+# --- failures that are final, and output
+
+
+@pytest.mark.parametrize(
+    ("names", "final"),
+    [((), False), (("ValueError",), False), (("Exception",), False), (("KeyError", "OSError"), True)],
+)
+def test_a_failure_that_its_job_does_not_name_is_final(slot: Slot, names: tuple[str, ...], final: bool) -> None:
+    slot.run(slot_tasks.call_or_double, [1, "raise_value_error"], retry_on=names)
+    (failure,) = [group.failure for group in slot.groups() if group.failure is not None]
+    assert failure.final is final
+
+
+def test_it_says_which_task_runs(slot: Slot) -> None:
+    seen: list[tuple[int, int]] = []
+    slot.runner._functions[JOB] = {b"f": runner_module._Function(b"", lambda item: seen.append(slot.runner.running()))}
+    assert slot.runner.running() == (-1, -1)
+    slot.run(b"f", range(3), lo=5)
+    assert seen == [(1, 5), (1, 6), (1, 7)]
+    assert slot.runner.running() == (-1, -1)
+
+
+def test_what_a_task_has_printed_leaves_before_its_results(slot: Slot) -> None:
+    happened: list[str] = []
+    slot.runner.flush_output = lambda: happened.append("output")
+    slot.outbox._send = lambda data: happened.append("results")
+    digest = slot.teach(slot_tasks.call_or_double)
+    batch = Batch(JOB, ROOT, 0, 1, 0, ROOT, 0, Payload(0, 1, digest, pickling.dump_items(["raise_value_error"]).data))
+    slot.claims.issue(ENTRY, 0, 1)
+    slot.runner.run(wire.Run(1, ENTRY, batch, RunId(FIRST_RUN), b"", False))
+    assert happened[0] == "output"
+    assert "results" in happened
+
+
+def test_a_task_that_the_worker_ends_is_no_failure(slot: Slot) -> None:
+    slot.claims.set_ending()
+    with pytest.raises(ValueError, match="an ordinary mistake"):
+        slot.run(slot_tasks.call_or_double, [1, "raise_value_error", 3])
+    assert slot.values().items() <= {0: 2}.items()
+    assert FAILED not in {group.kind for group in slot.groups()}

@@ -18,6 +18,7 @@ NAMES_IN_ORDER = [
     "NonIdle", "Idle", "Match", "Hungry", "SendWork", "Ack", "Relay", "NoWork", "Result",
     "AskInventory", "Inventory", "Goodbye", "JobRefused",
     "Balance", "Peers", "IdleNews", "AskWork", "AskThrough", "AskTarget", "Target", "Offer", "Asked",
+    "Submitted", "Attach", "Attached", "Taken", "Rejoined", "Kept", "Beat",
 ]  # fmt: skip
 
 GREETING = frozenset({Hello, Welcome, Refused})
@@ -53,6 +54,10 @@ def test_everybody_may_leave_on_purpose() -> None:
     assert all(Goodbye in said for said in SAID_BY.values())
 
 
+def test_everybody_may_say_that_he_lives() -> None:
+    assert all(messages.Beat in said for said in SAID_BY.values())
+
+
 def test_only_workers_settle_tasks_and_only_clients_submit() -> None:
     for cls, role in ((messages.Result, "worker"), (messages.Submit, "client"), (messages.CloseJob, "client")):
         assert [name for name, said in SAID_BY.items() if cls in said] == [role]
@@ -71,6 +76,21 @@ def test_workers_ask_and_offer_between_themselves(cls: type[Message]) -> None:
 @pytest.mark.parametrize("cls", [messages.AskThrough, messages.AskTarget, messages.Asked])
 def test_what_the_controller_helps_with_is_said_by_workers(cls: type[Message]) -> None:
     assert [name for name, said in SAID_BY.items() if cls in said] == ["worker"]
+
+
+@pytest.mark.parametrize(
+    ("cls", "role"),
+    [
+        (messages.Submitted, "controller-to-client"),
+        (messages.Attached, "controller-to-client"),
+        (messages.Attach, "client"),
+        (messages.Taken, "client"),
+        (messages.Kept, "controller-to-worker"),
+        (messages.Rejoined, "worker"),
+    ],
+)
+def test_who_may_forget_something_is_told_by_the_one_who_keeps_it(cls: type[Message], role: str) -> None:
+    assert [name for name, said in SAID_BY.items() if cls in said] == [role]
 
 
 def test_who_asks_for_work_can_be_refused() -> None:

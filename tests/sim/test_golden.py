@@ -16,13 +16,13 @@ from lbnet.strategies import registry
 WORKLOADS = ("flat:lognormal:500:1ms", "divisible:1500:1ms", "uts:default:20us")
 
 GOLDEN = {
-    "sb": "a1c16a004883c1e5",
-    "rp": "08dbe533e989a0c9",
-    "arr": "a0f23038ee1f154b",
-    "grr": "f958b0c7ea469eef",
-    "shared": "628fcdaff6000401",
-    "lifeline": "c7f093db2cc20d6f",
-    "pmap": "373fd14d6a003444",
+    "sb": "7ab97a10dfbead85",
+    "rp": "45e07dbd0bc5880c",
+    "arr": "61d40520df8bb2d8",
+    "grr": "955ea070bb4d0126",
+    "shared": "550ab3f850a07c42",
+    "lifeline": "cf8323faafb69a34",
+    "pmap": "3bdc1eb925eb846f",
 }
 
 

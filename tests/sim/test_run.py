@@ -237,7 +237,9 @@ def test_the_facts_are_json_and_tell_the_messages():
     result = _kept(simulate_once(Flat(400, 0.001), workers=4))
     facts = json.loads(json.dumps(result.facts()))
     assert facts["report"]["done"] == 400
-    assert facts["messages"]["client to controller"] == {"Submit": 3, "OpenJob": 1, "Function": 1, "CloseJob": 1}
+    assert facts["messages"]["client to controller"] == {
+        "Submit": 3, "OpenJob": 1, "Function": 1, "CloseJob": 1, "Taken": 1,
+    }  # fmt: skip
     assert facts["messages"]["controller to client"]["JobDone"] == 1
     handled = sum(sum(facts["messages"][way].values()) for way in ("client to controller", "worker to controller"))
     assert sum(facts["rates"]) * facts["rate_bin_s"] == pytest.approx(handled)

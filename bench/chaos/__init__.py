@@ -1,0 +1,1 @@
+"""Real processes, killed, stopped and cut off at random moments: does what went in come out, once?"""

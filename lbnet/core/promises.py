@@ -1,0 +1,226 @@
+"""What must not be said before the records that it follows from are safe: outcomes, SUBMITTED, KEPT.
+
+Whoever hears one of these forgets what it would need if the controller had forgotten, too. Nothing else waits.
+It must not know what the records mean, or where they are kept.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lbnet import limits
+from lbnet.core.effects import Effect, Persist
+from lbnet.core.job import Job
+from lbnet.core.results import size_of
+from lbnet.protocol import messages, records
+from lbnet.protocol.records import Record
+from lbnet.types import JobId, PeerId
+
+
+@dataclass(slots=True)
+class _Results:
+    """RESULTs that came by a worker's link, how many of them are safe, and of how many it was told.
+
+    ``untold_bytes``: what the worker keeps of the others. With a journal, nobody asks.
+    """
+
+    came: int = 0
+    safe: int = 0
+    told: int = 0
+    untold_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Promise:
+    """To be kept once ``count`` Persist effects are safe."""
+
+    count: int
+    jobs: tuple[tuple[Job, int, int], ...]
+    results: tuple[tuple[PeerId, _Results, int], ...]
+
+
+class Promises:
+    """Collects the records of one event, and says what follows from them when it may.
+
+    Args:
+        do: takes an effect.
+        send: takes a message for a peer.
+        journal: whether records are kept at all; if not, nothing waits.
+    """
+
+    def __init__(
+        self, do: Callable[[Effect], None], send: Callable[[PeerId, messages.Message], None], *, journal: bool
+    ) -> None:
+        self._do = do
+        self._send = send
+        self._journal = journal
+        self._records: dict[JobId, list[Record]] = {}
+        self._touched: dict[JobId, Job] = {}
+        self._submitted: dict[JobId, int] = {}
+        self._results: dict[PeerId, _Results] = {}
+        self._heard: dict[PeerId, None] = {}
+        self._over: dict[JobId, None] = {}
+        self._waiting: deque[_Promise] = deque()
+        self._issued = 0
+        self._safe = 0
+
+    @property
+    def pending(self) -> int:
+        """Persist effects that are not known to be safe."""
+        return self._issued - self._safe
+
+    # --- what happened ----------------------------------------------------------------------------
+
+    def happens(self, job: Job, record: Record) -> None:
+        """Let it happen to a job, now; keep it, and tell the client what came of it when that is safe."""
+        job.apply(record)
+        self._touched[job.id] = job
+        if self._journal:
+            self._records.setdefault(job.id, []).append(record)
+
+    def began(self, job: Job, record: Record) -> None:
+        """A job was opened, by this record."""
+        if self._journal:
+            self._records.setdefault(job.id, []).append(record)
+
+    def submitted(self, job: Job) -> None:
+        """The client added items, and waits for the word that they are safe."""
+        self._submitted[job.id] = job.ledger.submitted
+
+    def heard(self, worker: PeerId, result: messages.Result) -> None:
+        """A RESULT came from a worker."""
+        results = self._results.setdefault(worker, _Results())
+        results.came += 1
+        if not self._journal:
+            results.untold_bytes += size_of(result)
+        self._heard[worker] = None
+
+    def forget_worker(self, worker: PeerId) -> None:
+        """Its link is gone; on its next one it counts anew."""
+        self._results.pop(worker, None)
+
+    def over(self, job: JobId) -> None:
+        """Nothing of the job is needed any more."""
+        self._over[job] = None
+
+    # --- what follows -----------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """The event was handled."""
+        if not (self._touched or self._heard or self._records or self._over):
+            return
+        if not self._journal:
+            self._keep_at_once()
+            return
+        for number, kept in self._records.items():
+            if number in self._over:
+                continue
+            job = self._touched.get(number)
+            if job is not None and self._wants_snapshot(job, kept):
+                job.logged_bytes = 0
+                self._persist(number, tuple(job.snapshot()), whole=True)
+            else:
+                self._persist(number, tuple(kept), whole=False)
+        for number in self._over:
+            self._persist(number, (), whole=True)
+        promise = _Promise(
+            self._issued,
+            tuple((job, job.outbox.end, self._submitted.get(job.id, 0)) for job in self._touched.values()),
+            tuple((peer, results, results.came) for peer in self._heard if (results := self._results.get(peer))),
+        )
+        self._records.clear()
+        self._touched.clear()
+        self._submitted.clear()
+        self._heard.clear()
+        self._over.clear()
+        self._waiting.append(promise)
+        self._keep()
+
+    def _keep_at_once(self) -> None:
+        """Nothing is safer for waiting."""
+        for job in self._touched.values():
+            outbox = job.outbox
+            outbox.safe = outbox.end
+            items = self._submitted.get(job.id, 0)
+            if items:
+                job.safe_items = items
+                if job.attached:
+                    self._send(job.client, messages.Submitted(job.id, items))
+            self.tell(job)
+        for peer in self._heard:
+            results = self._results.get(peer)
+            if results is None:
+                continue
+            # A worker that keeps too much computes nothing more, so few large ones must not wait for many.
+            if (
+                results.came - results.told >= limits.KEPT_EVERY
+                or results.untold_bytes >= limits.UNKEPT_BYTES_MAX // limits.KEPT_EVERY
+            ):
+                results.told = results.came
+                results.untold_bytes = 0
+                self._send(peer, messages.Kept(results.came))
+        self._touched.clear()
+        self._submitted.clear()
+        self._heard.clear()
+        self._over.clear()
+
+    def persisted(self, count: int) -> None:
+        """So many Persist effects are safe."""
+        self._safe = max(self._safe, min(count, self._issued))
+        self._keep()
+
+    def tell(self, job: Job) -> None:
+        """Somebody listens, or listens again: all that is safe and was not said."""
+        if job.attached and job.outbox.told < job.outbox.safe:
+            for outcome in job.outbox.tell(job.outbox.safe):
+                self._send(job.client, outcome)
+
+    def _keep(self) -> None:
+        submitted: dict[JobId, tuple[Job, int]] = {}
+        told: dict[PeerId, _Results] = {}
+        while self._waiting and self._waiting[0].count <= self._safe:
+            promise = self._waiting.popleft()
+            for job, end, items in promise.jobs:
+                job.outbox.safe = max(job.outbox.safe, end)
+                job.safe_items = max(job.safe_items, items)
+                submitted[job.id] = (job, items or submitted.get(job.id, (job, 0))[1])
+            for peer, results, came in promise.results:
+                results.safe = came
+                told[peer] = results
+        for job, items in submitted.values():
+            if items and job.attached:
+                self._send(job.client, messages.Submitted(job.id, items))
+            self.tell(job)
+        for peer, results in told.items():
+            if self._results.get(peer) is results and results.safe > results.told:
+                results.told = results.safe
+                self._send(peer, messages.Kept(results.safe))
+
+    # --- records ----------------------------------------------------------------------------------
+
+    def _wants_snapshot(self, job: Job, kept: list[Record]) -> bool:
+        job.logged_bytes += sum(map(_bytes, kept))
+        return job.logged_bytes > limits.SNAPSHOT_MIN_BYTES + 2 * job.kept_bytes
+
+    def _persist(self, job: JobId, kept: tuple[Record, ...], *, whole: bool) -> None:
+        self._issued += 1
+        self._do(Persist(job, kept, whole))
+
+
+def _bytes(record: Record) -> int:
+    """What it takes to keep a record, about."""
+    size = _RECORD_BYTES
+    if isinstance(record, messages.Submit):
+        size += len(record.batch.payload.data)
+    elif isinstance(record, records.Results):
+        for group in record.groups:
+            size += _RECORD_BYTES + len(group.data)
+            size += sum(len(child.payload.data) for member in group.members for child in member.children)
+    elif isinstance(record, messages.Function):
+        size += len(record.data)
+    return size
+
+
+_RECORD_BYTES = 100

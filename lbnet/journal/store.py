@@ -1,0 +1,250 @@
+"""The journal's file: records in the order in which they came, each with a checksum, in SQLite.
+
+A record is safe when its transaction is: SQLite's write-ahead log is synced at every commit (``synchronous=FULL``;
+``NORMAL`` syncs at checkpoints only, so that a power loss would take acknowledged commits back), and with
+``fullfsync`` macOS empties the disk's own cache, too. So neither the death of the process nor that of the machine
+takes it back. A torn end was never acknowledged, and is dropped.
+
+SQLite itself forgets quietly what follows a damaged page of its log. So every change has a number, records or not, and
+beside the file a mark holds the last one that was acknowledged.
+
+It must not know of threads.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lbnet.errors import JournalError
+from lbnet.journal.markfile import MarkFile
+from lbnet.journal.reading import APPLICATION_ID, VERSION, Contents, Reader, check_header, damaged, refused
+from lbnet.journal.sums import mark, state, sum_of
+
+NAME = "journal.sqlite3"
+MARK_NAME = "journal.mark"
+CLUSTER_BYTES = 16
+PAGE_BYTES = 4096
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE records (seq INTEGER PRIMARY KEY, job INTEGER NOT NULL, body BLOB NOT NULL, sum BLOB NOT NULL);
+CREATE INDEX records_of_job ON records (job);
+CREATE TABLE heads (job INTEGER PRIMARY KEY, records INTEGER NOT NULL, last INTEGER NOT NULL, sum BLOB NOT NULL);
+"""
+
+_FREE_PAGES = 256
+"""So many unused pages, or a quarter of all, stay in the file for what comes next."""
+
+_TIDY_PAGES = 1024
+"""Given back at once: what is to be written waits for so long."""
+
+_WAL_BYTES_MAX = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """Records of one job. ``whole``: they replace all that there are; with none, the job is forgotten."""
+
+    job: int
+    bodies: tuple[bytes, ...]
+    whole: bool
+
+
+class Store:
+    """One journal, open for one thread at a time.
+
+    Args:
+        directory: where its files are, or will be; it exists.
+        page_bytes: of SQLite, for a new one.
+
+    Raises:
+        JournalError: it cannot be used, is damaged, or of another version. Its files are as they were.
+    """
+
+    def __init__(self, directory: Path, page_bytes: int = PAGE_BYTES) -> None:
+        self.path = directory / NAME
+        self._wal_path = directory / f"{NAME}-wal"
+        try:
+            self._mark = MarkFile(directory / MARK_NAME)
+        except OSError as error:
+            raise JournalError(
+                f"{directory} cannot be written ({error.strerror}): choose another --state-dir"
+            ) from None
+        try:
+            acknowledged = self._mark.read()
+            contents = self._examine(acknowledged)
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            try:
+                contents = self._begin(page_bytes) if contents is None else contents
+                self._set_up()
+            except BaseException:
+                self._db.close()
+                raise
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter from a damaged text of SQLite's own
+            self._mark.close()
+            raise refused(self.path, error) from None
+        except BaseException:
+            self._mark.close()
+            raise
+        self._reader = Reader(self._db, self.path)
+        self.cluster = contents.cluster
+        self.last = contents.last
+        self._peers = contents.peers
+        self._counts = dict(contents.counts)
+        if acknowledged is None:
+            self._mark.write(self.last, sync=True)
+
+    def _examine(self, acknowledged: int | None) -> Contents | None:
+        """What is there, None for nothing yet. A connection that could write would change files by being closed."""
+        if acknowledged is not None or _size_of(self._wal_path):
+            check_header(self.path)
+        elif not _size_of(self.path):
+            return None
+        with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
+            contents = Reader(db, self.path).contents()
+        end = 0 if contents is None else contents.last
+        if acknowledged is not None and (contents is None or acknowledged > end):
+            raise damaged(self.path, f"it ends at number {end}, where {acknowledged} was acknowledged")
+        return contents
+
+    def _set_up(self) -> None:
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = ON"):
+            self._db.execute(f"PRAGMA {setting}")
+        self._db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_MAX}")
+
+    def _begin(self, page_bytes: int) -> Contents:
+        """A new journal, all of it or nothing."""
+        self._db.execute(f"PRAGMA page_size = {page_bytes}")
+        self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        self._set_up()
+        cluster = secrets.token_bytes(CLUSTER_BYTES)
+        with self._transaction():
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+            self._set("cluster", cluster + sum_of(0, 0, cluster))
+            self._set("peers", mark(1))
+            self._set("state", state(0, 0))
+            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
+        return Contents(cluster, peers=1, last=0, counts={})
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def records(self) -> Iterator[bytes]:
+        """All records in order.
+
+        Raises:
+            JournalError: one of them is damaged.
+        """
+        return self._reader.records(sum(self._counts.values()))
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its files."""
+        return _size_of(self.path) + _size_of(self._wal_path)
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def add(self, additions: Sequence[Addition]) -> None:
+        """Keep these, all or none: they are safe when this returns.
+
+        Raises:
+            sqlite3.Error: they could not be written; nothing has changed.
+        """
+        counts: dict[int, int] = {}
+        last = self.last
+        with self._transaction():
+            for addition in additions:
+                job = addition.job
+                if addition.whole:
+                    self._db.execute("DELETE FROM records WHERE job = ?", (job,))
+                    counts[job] = 0
+                rows = [(seq, job, body, sum_of(seq, job, body)) for seq, body in enumerate(addition.bodies, last + 1)]
+                self._db.executemany("INSERT INTO records VALUES (?, ?, ?, ?)", rows)
+                last += max(len(rows), 1)  # what only deletes has a number, too, or its loss would not be seen
+                counts[job] = counts.get(job, self._counts.get(job, 0)) + len(rows)
+            for job, count in counts.items():
+                self._set_head(job, count)
+            kept = {job: count for job, count in (self._counts | counts).items() if count}
+            self._set("state", state(last, len(kept)))
+        self._counts = kept
+        self._acknowledge(last)
+
+    def reserve_peers(self, count: int) -> int:
+        """The first of ``count`` ids that were never given.
+
+        Raises:
+            sqlite3.Error: that could not be written; nothing has changed.
+        """
+        first = self._peers
+        with self._transaction():
+            self._set("peers", mark(first + count))
+            self._set("state", state(self.last + 1, len(self._counts)))
+        self._peers = first + count
+        self._acknowledge(self.last + 1)
+        return first
+
+    def tidy(self) -> bool:
+        """Give some unused pages back to the file system. Returns whether there are more.
+
+        A failure is no error: they stay for later records.
+        """
+        try:
+            if not self._untidy():
+                return False
+            self._db.executescript(f"PRAGMA incremental_vacuum({_TIDY_PAGES})")  # execute() would take one step, a page
+            if self._untidy():
+                return True
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file shrinks by that, and not before
+        except sqlite3.Error:
+            pass
+        return False
+
+    def close(self) -> None:
+        """Close its files."""
+        self._db.close()
+        self._mark.close()
+
+    # --- small things -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _acknowledge(self, last: int) -> None:
+        self.last = last
+        self._mark.write(last)
+
+    def _untidy(self) -> bool:
+        unused, pages = self._reader.pragma("freelist_count"), self._reader.pragma("page_count")
+        return unused > max(_FREE_PAGES, pages // 4)
+
+    def _set_head(self, job: int, count: int) -> None:
+        if not count:
+            self._db.execute("DELETE FROM heads WHERE job = ?", (job,))
+            return
+        (last,) = self._db.execute("SELECT max(seq) FROM records WHERE job = ?", (job,)).fetchone()
+        head = (job, count, last, sum_of(job, last, str(count).encode()))
+        self._db.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?)", head)
+
+    def _set(self, name: str, value: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,166 @@
+"""What follows from records is said when they are safe, and not before."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbnet import limits
+from lbnet.core.effects import Effect, Persist
+from lbnet.core.job import Job
+from lbnet.core.promises import Promises
+from lbnet.core.results import UnkeptResults
+from lbnet.protocol import messages, records
+from lbnet.types import ROOT, VALUES, Batch, Group, JobId, JobOptions, Member, Payload, PeerId
+
+CLIENT, WORKER = PeerId(1), PeerId(2)
+JOB = JobId(7)
+
+
+class Desk:
+    """Promises, and what they lead to."""
+
+    def __init__(self, *, journal: bool) -> None:
+        self.done: list[Effect] = []
+        self.said: list[tuple[PeerId, messages.Message]] = []
+        self.promises = Promises(self.done.append, lambda to, message: self.said.append((to, message)), journal=journal)
+        opened = records.Opened(JOB, CLIENT, 1, JobOptions(), 0.0, 1)
+        self.job = Job(opened)
+        self.job.attached = True
+        self.promises.began(self.job, opened)
+
+    def submits(self, lo: int, hi: int) -> None:
+        self.promises.happens(
+            self.job, messages.Submit(Batch(JOB, ROOT, lo, hi, 0, ROOT, 0, Payload(lo, hi - lo, b"f", bytes(500))))
+        )
+        self.promises.submitted(self.job)
+        self.promises.flush()
+
+    def done_is(self, lo: int, hi: int, data: bytes = b"v") -> None:
+        group = group_of(lo, hi, data)
+        self.promises.heard(WORKER, messages.Result(JOB, (group,), ()))
+        self.promises.happens(self.job, records.Results(JOB, WORKER, "worker", 1, (group,)))
+        self.promises.flush()
+
+    def take_said(self) -> list[messages.Message]:
+        said, self.said = [message for _, message in self.said], []
+        return said
+
+    @property
+    def persisted(self) -> int:
+        return sum(isinstance(effect, Persist) for effect in self.done)
+
+
+def group_of(lo: int, hi: int, data: bytes = b"v") -> Group:
+    return Group(VALUES, data, (Member(ROOT, lo, hi, lo, ROOT, 0, ROOT, ()),), 0.0, None)
+
+
+def values(lo: int, hi: int) -> messages.Values:
+    return messages.Values(JOB, lo, hi, lo, b"v", open=False)
+
+
+def test_without_a_journal_nothing_waits() -> None:
+    desk = Desk(journal=False)
+    desk.submits(0, 4)
+    desk.done_is(0, 2)
+    assert desk.take_said() == [messages.Submitted(JOB, 4), values(0, 2)]
+    assert desk.persisted == 0
+
+
+def test_with_one_everything_waits_for_its_records() -> None:
+    desk = Desk(journal=True)
+    desk.submits(0, 4)
+    submitted = desk.persisted
+    desk.done_is(0, 2)
+    assert desk.take_said() == []
+    desk.promises.persisted(submitted)
+    assert desk.take_said() == [messages.Submitted(JOB, 4)]
+    desk.promises.persisted(desk.persisted)
+    assert desk.take_said() == [values(0, 2), messages.Kept(1)]
+
+
+def test_what_becomes_safe_together_is_said_together() -> None:
+    desk = Desk(journal=True)
+    desk.submits(0, 4)
+    for index in range(4):
+        desk.done_is(index, index + 1)
+    desk.promises.persisted(desk.persisted)
+    said = desk.take_said()
+    assert said == [messages.Submitted(JOB, 4), *(values(index, index + 1) for index in range(4)), messages.Kept(4)]
+
+
+def test_a_client_that_is_away_is_told_nothing_and_later_all() -> None:
+    desk = Desk(journal=True)
+    desk.submits(0, 2)
+    desk.job.attached = False
+    desk.done_is(0, 1)
+    desk.promises.persisted(desk.persisted)
+    desk.done_is(1, 2)
+    assert desk.take_said() == [messages.Kept(1)]
+    assert desk.job.safe_items == 2
+    desk.job.attached = True
+    desk.promises.tell(desk.job)
+    assert desk.take_said() == [values(0, 1)]  # the other one is not safe
+
+
+def test_a_worker_that_came_back_is_not_told_of_its_last_link() -> None:
+    desk = Desk(journal=True)
+    desk.submits(0, 2)
+    desk.done_is(0, 1)
+    desk.promises.forget_worker(WORKER)
+    desk.done_is(1, 2)
+    desk.promises.persisted(desk.persisted)
+    assert desk.take_said() == [messages.Submitted(JOB, 2), values(0, 1), values(1, 2), messages.Kept(1)]
+
+
+def test_without_a_journal_workers_hear_now_and_then_that_results_are_kept() -> None:
+    desk = Desk(journal=False)
+    desk.submits(0, limits.KEPT_EVERY)
+    for index in range(limits.KEPT_EVERY):
+        desk.done_is(index, index + 1)
+    assert [message for message in desk.take_said() if isinstance(message, messages.Kept)] == [
+        messages.Kept(limits.KEPT_EVERY)
+    ]
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_worker_with_few_large_results_need_not_keep_all_that_it_may(
+    journal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would never send the rest of those that it is told of together: past its limit, it computes nothing."""
+    monkeypatch.setattr(limits, "UNKEPT_BYTES_MAX", 100_000)
+    desk = Desk(journal=journal)
+    desk.submits(0, 100)
+    worker = UnkeptResults(lambda _: None)
+    for index in range(100):
+        worker.add(messages.Result(JOB, (group_of(index, index + 1, bytes(9_000)),), ()))
+        desk.done_is(index, index + 1, bytes(9_000))
+        desk.promises.persisted(desk.persisted)
+        for message in desk.take_said():
+            if isinstance(message, messages.Kept):
+                worker.kept(message.results)
+        assert worker.size_bytes < limits.UNKEPT_BYTES_MAX / 2
+
+
+def test_books_replace_records_that_have_become_longer_than_twice_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SNAPSHOT_MIN_BYTES", 2_000)
+    desk = Desk(journal=True)
+    for lo in range(0, 40, 4):
+        desk.submits(lo, lo + 4)
+        desk.done_is(lo, lo + 4)
+        desk.promises.persisted(desk.persisted)
+        desk.promises.happens(desk.job, messages.Taken(JOB, desk.job.outbox.end))
+        desk.promises.flush()
+    wholes = [effect for effect in desk.done if isinstance(effect, Persist) and effect.whole]
+    assert wholes
+    assert all(isinstance(effect.records[0], records.Books) for effect in wholes)
+    assert len(wholes) < desk.persisted / 2
+
+
+def test_a_job_of_which_nothing_is_needed_is_forgotten_after_all_of_its_records() -> None:
+    desk = Desk(journal=True)
+    desk.submits(0, 1)
+    desk.done_is(0, 1)
+    desk.promises.happens(desk.job, messages.Taken(JOB, 1))
+    desk.promises.over(JOB)
+    desk.promises.flush()
+    assert desk.done[-1] == Persist(JOB, (), whole=True)
