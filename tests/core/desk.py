@@ -5,6 +5,7 @@ It must not check anything by itself, other than that setting things up says no 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
@@ -184,3 +185,27 @@ def silent() -> Desk:
 
 
 SPREAD = replace(OPTIONS, placement="spread")
+
+
+def with_strategy(strategy: str) -> JobOptions:
+    return replace(OPTIONS, strategy=strategy)
+
+
+def told(effects: list[Effect], kind: type[Message] = messages.Balance) -> list[Message]:
+    """The messages of this kind, each of them said to all workers at once."""
+    said = [effect.message for effect in effects if isinstance(effect, Send) and isinstance(effect.message, kind)]
+    return list(dict.fromkeys(said))
+
+
+def opens(desk: Desk, client: PeerId, strategy: str, job: JobId = JOB, count: int = 1) -> list[Message]:
+    """The BALANCE messages that the first items of a job lead to."""
+    desk.says(client, *opening(with_strategy(strategy), job))
+    return told(desk.says(client, messages.Submit(tasks(0, count, job=job))))
+
+
+def answer(desk: Desk, client: PeerId, what: str, job: JobId = JOB) -> Any:
+    (effect,) = desk.says(client, messages.Ask(3, what, job))
+    assert isinstance(effect, Send)
+    assert isinstance(effect.message, messages.Answer)
+    assert (effect.to, effect.message.request) == (client, 3)
+    return json.loads(effect.message.facts)

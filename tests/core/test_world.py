@@ -12,12 +12,12 @@ import pytest
 
 from lbnet import limits
 from lbnet.core.compute import Compute
-from lbnet.core.controller import Controller
 from lbnet.core.exchange import Exchange
 from lbnet.core.job import Job
 from lbnet.core.ledger import Ledger, _Status
 from lbnet.core.outbox import Outbox
 from lbnet.core.promises import Promises
+from lbnet.core.recovery import Recovery
 from lbnet.core.slots import Ticket
 from lbnet.core.stall import StallWatch
 from lbnet.strategies import registry
@@ -258,7 +258,7 @@ def no_inventory_on_stall(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_inventory_at_all(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Controller, "_ask_inventory", nothing)
+    patch.setattr(Recovery, "ask", nothing)
 
 
 def lost_links_lose_work(patch: pytest.MonkeyPatch) -> None:
