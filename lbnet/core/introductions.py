@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from lbnet.protocol.messages import Function, Message, OpenJob
 from lbnet.types import Batch, JobId, JobOptions
 
 
-@dataclass(slots=True)
 class Introductions:
-    """What one peer has been told over one link."""
+    """What one peer has been told over one link. Most links of a large cluster carry no work: those take no room."""
 
-    _jobs: set[JobId] = field(default_factory=set)
-    _functions: set[tuple[JobId, bytes]] = field(default_factory=set)
+    __slots__ = ("_told",)
+
+    def __init__(self) -> None:
+        self._told: dict[JobId, set[bytes]] | None = None
 
     def before(self, batch: Batch, options: JobOptions, functions: Mapping[bytes, bytes]) -> list[Message]:
         """The messages that must precede this batch."""
+        if self._told is None:
+            self._told = {}
         news: list[Message] = []
-        if batch.job not in self._jobs:
-            self._jobs.add(batch.job)
+        told = self._told.get(batch.job)
+        if told is None:
+            told = self._told[batch.job] = set()
             news.append(OpenJob(batch.job, options))
         for digest in (batch.payload.function, options.reduce):
-            if digest and (batch.job, digest) not in self._functions:
-                self._functions.add((batch.job, digest))
+            if digest and digest not in told:
+                told.add(digest)
                 news.append(Function(batch.job, digest, functions[digest]))
         return news
 
     def knows(self, job: JobId) -> bool:
         """Whether the peer was told of the job."""
-        return job in self._jobs
+        return self._told is not None and job in self._told
 
     def forget(self, job: JobId) -> None:
         """The job has ended."""
-        self._jobs.discard(job)
-        self._functions = {known for known in self._functions if known[0] != job}
+        if self._told is not None:
+            self._told.pop(job, None)
