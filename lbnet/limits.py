@@ -30,6 +30,22 @@ PEER_CONNECT_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 1.0
 """What a role gives its peers and processes to go by themselves, before it ends them."""
 
+LEAVE_GRACE_S = 0.6
+"""What running tasks get to finish when a signal ends their worker; others begin anew elsewhere, without blame."""
+
+LEAVE_GRACE_MAX_S = 1e9
+"""The longest time that anybody may give them: they finish, however long it takes."""
+
+LEAVE_TALK_S = 0.4
+"""What a worker that was told to leave needs beyond that, to hand over what it holds. Then it goes all the same."""
+
+LEAVE_EARLY_S = 60.0
+"""How long before the end of its time a worker begins to leave; or a fifth of that time, if it is short."""
+
+LEAVE_SPARE_S = 5.0
+"""What is left of that time when running tasks are handed to others; or a twelfth of it."""
+
+
 # --- batches --------------------------------------------------------------------------------------
 
 PAYLOAD_ITEMS_MAX = 4096

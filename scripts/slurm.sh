@@ -4,7 +4,8 @@
 #   sbatch --nodes=4 --ntasks-per-node=1 --cpus-per-task=16 scripts/slurm.sh my_script.py [ARGUMENTS]
 #
 # In the script, lbnet.Client() finds the cluster by itself: LBNET_ADDRESS says where it is.
-# LBNET (the command), PYTHON and LBNET_PORT may be set; the port must be free on the first node.
+# LBNET (the command), PYTHON and LBNET_PORT may be set; the port must be free on the first node. The journal is written
+# to the folder from which you submitted, so that a job that Slurm starts again goes on. Workers leave before its end.
 set -euo pipefail
 
 if [ $# -lt 1 ]; then
@@ -22,7 +23,8 @@ port=${LBNET_PORT:-7077}
 export LBNET_ADDRESS="$first:$port"
 
 # Links are not protected yet: use this inside of a private cluster network only.
-srun --nodes=1 --ntasks=1 --overlap --nodelist="$first" "$lbnet" controller --host 0.0.0.0 --port "$port" &
+srun --nodes=1 --ntasks=1 --overlap --nodelist="$first" "$lbnet" controller --host 0.0.0.0 \
+    --port "$port" --state-dir "lbnet-${SLURM_JOB_ID:-$$}" &
 controller=$!
 trap 'kill "$controller" ${workers:-} 2>/dev/null || true; wait' EXIT
 

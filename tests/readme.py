@@ -10,6 +10,7 @@ info string         directive before the block  what is done
                                                 are what it prints, with ``...`` for anything
 ``sh, console``     ``<!-- background -->``     each command is started, prints a line, and runs to the end of
                                                 the file
+``sh, console``     ``<!-- leaves -->``         the same, and a later block lets it end, with code 0
 ``sh, console``     ``<!-- clone -->``          ``git clone``, ``cd`` into it, and ``make`` with targets that exist
 ``text``            ``<!-- show -->``           nothing: it is output, or a fragment
 ==================  ==========================  ================================================================
@@ -35,7 +36,7 @@ from tests.cli.running import ROOT, environment, free_port
 
 DEADLINE_S = 60.0
 PORT = "7077"
-DIRECTIVES = {"python": ("", "run"), "sh": ("run", "background", "clone"), "text": ("show",)}
+DIRECTIVES = {"python": ("", "run"), "sh": ("run", "background", "leaves", "clone"), "text": ("show",)}
 DIRECTIVES["console"] = DIRECTIVES["sh"]
 
 _DIRECTIVE = re.compile(r"\s*<!--\s*(.*?)\s*-->\s*")
@@ -178,7 +179,11 @@ class Runner:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        early = [(block, process.poll()) for block, process in self._background if process.poll() is not None]
+        early = [
+            (block, code)
+            for block, process in self._background
+            if (code := process.poll()) is not None and (code or block.directive != "leaves")
+        ]
         while self._background:
             _end(self._background.pop()[1])
         if early and kind is None:
@@ -193,7 +198,7 @@ class Runner:
             self._run_script(block)
         elif block.directive == "run":
             self._run_commands(block)
-        elif block.directive == "background":
+        elif block.directive in {"background", "leaves"}:
             for command in commands(block):
                 self._start(block, command)
         elif block.directive == "clone":

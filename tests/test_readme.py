@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import textwrap
 from pathlib import Path
@@ -164,6 +165,17 @@ def test_a_background_command_that_ends_early_is_found(tmp_path: Path) -> None:
             runner._background[0][1].wait(10)
 
     with pytest.raises(BrokenError, match="ended before the file did, with code 0"):
+        run()
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_background_command_that_leaves_may_end_well_and_not_otherwise(code: int, tmp_path: Path) -> None:
+    def run() -> None:
+        with Runner(tmp_path) as runner:
+            runner.run(Block(3, "sh", "leaves", f"sh -c 'echo done; exit {code}'\n"))
+            runner._background[0][1].wait(10)
+
+    with pytest.raises(BrokenError, match="with code 3") if code else contextlib.nullcontext():
         run()
 
 

@@ -49,12 +49,14 @@ def test_the_slurm_script_starts_a_cluster_runs_the_script_and_ends_everything(t
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(SCRIPT.parent.parent),
         "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_JOB_ID": "42",
         "LBNET_PORT": str(port),
         "PYTHON": sys.executable,
     }
     done = subprocess.run(
         [str(SCRIPT), str(user_script), "one", "two"],
         env=environment,
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
@@ -62,6 +64,7 @@ def test_the_slurm_script_starts_a_cluster_runs_the_script_and_ends_everything(t
     )
     assert done.returncode == 0, done.stderr
     assert f"localhost:{port} 12 ['one', 'two']" in done.stdout
+    assert (tmp_path / "lbnet-42").is_dir(), "its journal is where the job was submitted"
     left = [
         process.info["cmdline"]
         for process in psutil.process_iter(["cmdline"])

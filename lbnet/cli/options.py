@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,5 +68,25 @@ def deadline(text: str, **more: Any) -> Callable[[F], F]:
         "--deadline", metavar="SECONDS", type=click.FloatRange(min=limits.LINK_DEADLINE_MIN_S), help=text, **more
     )
 
+
+def duration(name: str, text: str, **more: Any) -> Callable[[F], F]:
+    """An option that takes a time such as ``90``, ``30s``, ``10m``, ``2h`` or ``1d``: the command gets seconds."""
+    return click.option(name, metavar="TIME", callback=_duration, help=text, **more)
+
+
+def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    found = _DURATION.fullmatch(value.strip())
+    seconds = float(found[1]) * _UNITS_S[found[2]] if found else 0.0
+    if not 0.0 < seconds <= limits.LEAVE_GRACE_MAX_S:
+        sentence = f"{value!r} is no time: say a number above 0 and s, m, h or d, such as 90s or 2h"
+        raise click.BadParameter(sentence, ctx, param)
+    return seconds
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+
+_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -24,7 +24,7 @@ from lbnet.client.results import Results, Stream
 from lbnet.client.session import Session
 from lbnet.client.window import Window
 from lbnet.errors import UsageError
-from lbnet.types import Address, ClusterStatus, JobId, JobReport
+from lbnet.types import Address, ClusterStatus, JobId, JobReport, PeerId
 
 
 class Client(Executor):
@@ -319,6 +319,29 @@ class Client(Executor):
             ConnectionLostError: the link is gone.
         """
         return cluster_status(self._session.connection.ask("status"))
+
+    def drain(self, worker: str | int, grace_s: float = limits.LEAVE_GRACE_MAX_S) -> PeerId:
+        """Let a worker leave: it starts nothing more, gives away what waits, and goes when what runs is finished.
+
+        Returns its id at once; the worker is in :meth:`status` until it is gone.
+
+        Args:
+            worker: its name or id.
+            grace_s: how long running tasks may take; those that still run then begin anew elsewhere, without blame.
+
+        Raises:
+            UsageError: there is no such worker, or there are several of this name.
+            ConnectionLostError: the link is gone.
+        """
+        if not isinstance(worker, str | int) or not 0 <= grace_s <= limits.LEAVE_GRACE_MAX_S:
+            raise UsageError(f"drain() takes a worker's name or id, and seconds, not {worker!r} and {grace_s!r}")
+        answer = self._session.connection.drain(str(worker), float(grace_s))
+        meant = [PeerId(number) for number in answer["meant"]]
+        if len(meant) != 1:
+            there = ", ".join(f"{at['name']} (number {at['id']})" for at in answer["workers"]) or "none has joined"
+            number = "several are called so, say which by its number" if meant else "no worker is called so"
+            raise UsageError(f"{worker!r} cannot leave: {number}; there are: {there}")
+        return meant[0]
 
     def wait_for_workers(self, count: int = 1, timeout_s: float = limits.CLUSTER_START_TIMEOUT_S) -> None:
         """Wait until ``count`` workers have joined.

@@ -29,7 +29,7 @@ from lbnet.errors import ConnectError, ConnectionLostError, UsageError
 from lbnet.net.greeting import connect, hello
 from lbnet.net.link import Link
 from lbnet.net.vigil import Vigil
-from lbnet.protocol.messages import SAID_BY, Answer, Ask, Beat, Goodbye, Hello, JobRefused, Message, Welcome
+from lbnet.protocol.messages import SAID_BY, Answer, Ask, Beat, Drain, Goodbye, Hello, JobRefused, Message, Welcome
 from lbnet.types import Address, JobId, PeerId
 
 _log = logging.getLogger("lbnet.client")
@@ -54,7 +54,7 @@ class Connection:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._jobs = OpenJobs(address, self._say)
-        self._asked: dict[int, tuple[Ask, Future[Any]]] = {}
+        self._asked: dict[int, tuple[Ask | Drain, Future[Any]]] = {}
         self._requests = itertools.count(1)
         self._outgoing: deque[tuple[Message | Wanted | Released, ...]] = deque()
         self._flushing = False
@@ -158,9 +158,20 @@ class Connection:
         Raises:
             ConnectionLostError: the link is gone for good, or no answer came in time.
         """
+        return self._answer_to(Ask(next(self._requests), what, job), timeout_s)
+
+    def drain(self, worker: str, grace_s: float, timeout_s: float = limits.CONNECT_TIMEOUT_S) -> Any:
+        """Let a worker leave. Returns who was meant, and who is there.
+
+        Raises:
+            ConnectionLostError: the link is gone for good, or no answer came in time.
+        """
+        return self._answer_to(Drain(next(self._requests), worker, grace_s), timeout_s)
+
+    def _answer_to(self, question: Ask | Drain, timeout_s: float) -> Any:
         if threading.current_thread() is self._thread:
             raise UsageError("a callback of a future may not ask the controller: it would wait for itself")
-        question, answer = Ask(next(self._requests), what, job), Future[Any]()
+        answer = Future[Any]()
         self._asked[question.request] = question, answer
         try:
             self.send(question)

@@ -87,6 +87,7 @@ class Compute:
         self._outputs: dict[SlotId, events.SlotOutput] = {}
         self._tickets = 0
         self._runs = me << _RUN_BITS
+        self._blameless = False
 
     @property
     def ready(self) -> bool:
@@ -112,9 +113,9 @@ class Compute:
         """When a task is to be tried again, None if no one waits for that."""
         return self._resting.until
 
-    def wake(self) -> None:
-        """Tasks that have rested long enough are work like any other."""
-        for batch in self._resting.wake(self._view.now):
+    def wake(self, now: float | None = None) -> None:
+        """Tasks that have rested long enough, by ``now``, are work like any other."""
+        for batch in self._resting.wake(self._view.now if now is None else now):
             self.queue.append(batch)
 
     def weigh(self) -> None:
@@ -203,6 +204,31 @@ class Compute:
                     self._do(effects.Reclaim(slot.id, ticket.number, ticket.end - (waiting + 1) // 2))
                     asked = True
         return asked
+
+    def reclaim_all(self) -> None:
+        """Take back whatever has not started; the answers follow at once."""
+        for slot in self.slots:
+            for ticket, _ in slot.tails():
+                ticket.reclaiming = True
+                self._do(effects.Reclaim(slot.id, ticket.number, ticket.batch.lo))
+
+    def abandon(self) -> None:
+        """End what runs. It is nobody's fault: all of it goes back to the queue."""
+        self._blameless = True
+        for slot in self.slots:
+            if any(not ticket.over for ticket in slot.tickets):
+                self._do(effects.Kill(slot.id))
+
+    @property
+    def busy(self) -> bool:
+        """Whether results are to come that somebody wants."""
+        return any(not ticket.over and ticket.unreported for slot in self.slots for ticket in slot.all_tickets())
+
+    def report_moved(self) -> None:
+        """Tell of batches that came, where no result has told of them."""
+        for number, job in self.jobs.items():
+            if job.moved:
+                self.results.add(messages.Result(number, (), job.take_moved()))
 
     def surplus_tasks(self) -> int:
         """Of how many tasks the surplus consists, one at least."""
@@ -437,7 +463,8 @@ class Compute:
                 continue
             for run in [run for run in self._children if run in ticket.runs()]:
                 self._drop_children(run)
-            blamed = event.index if ticket.number == event.ticket and event.index in ticket.unreported else None
+            culprit = ticket.number == event.ticket and not self._blameless
+            blamed = event.index if culprit and event.index in ticket.unreported else None
             if blamed is not None:
                 ticket.unreported.remove(blamed, blamed + 1)
             for lo, hi in reversed(list(ticket.unreported)):

@@ -49,6 +49,7 @@ class _Worker:
     slots: int
     address: Address
     told: Introductions = field(default_factory=Introductions)
+    leaving: bool = False
     tasks_done: int = 0
     busy_s: float = 0.0
 
@@ -199,7 +200,7 @@ class Controller:
                     pid=worker.pid,
                     address=str(worker.address),
                     slots=worker.slots,
-                    state="idle" if self._balancer.idle.get(peer, 1.0) <= 0 else "working",
+                    state=self._state_of(peer, worker),
                     surplus_s=self._balancer.offers.get(peer, 0.0),
                     tasks_done=worker.tasks_done,
                     busy_s=worker.busy_s,
@@ -211,6 +212,11 @@ class Controller:
             sent={kind.__name__: count for kind, count in self._said.items()},
             journal=self.journal,
         )
+
+    def _state_of(self, peer: PeerId, worker: _Worker) -> str:
+        if worker.leaving:
+            return "leaving"
+        return "idle" if self._balancer.idle.get(peer, 1.0) <= 0 else "working"
 
     def _on_message(self, peer: PeerId, message: messages.Message) -> None:
         kind = type(message)
@@ -246,20 +252,22 @@ class Controller:
         if event.peer in self._clients:
             self._clients.left(event.peer, self._now, on_purpose=event.on_purpose)
         elif event.peer in self._workers:
-            self._lose(event.peer, event.reason)
+            self._lose(event.peer, event.reason, on_purpose=event.on_purpose)
 
-    def _lose(self, peer: PeerId, reason: str) -> None:
-        """A worker is gone: forget its flags, and ask the living who holds what."""
+    def _lose(self, peer: PeerId, reason: str, *, on_purpose: bool) -> None:
+        """A worker is gone: forget its flags, and ask the living who holds what. One that took leave held nothing."""
         worker = self._workers.pop(peer)
         self._promises.forget_worker(peer)
         self._wet.discard(peer)
-        self._slots -= worker.slots
-        self._balancer.left(peer)
+        if not worker.leaving:
+            self._slots -= worker.slots
+            self._balancer.left(peer)
         for number in [number for number, relay in self._relays.items() if relay[2] == peer]:
             donor, transfer, _ = self._relays.pop(number)
             self._send(donor, messages.Ack(transfer))
         if self._workers:
-            self._recovery.ask(self._workers)
+            if not (worker.leaving and on_purpose):
+                self._recovery.ask(self._workers)
             return
         self._recovery.nobody_left()
         self._last_worker_lost = f"{worker.name}: {reason}"
@@ -287,9 +295,9 @@ class Controller:
                 break
         else:
             return
-        if not self._workers:
+        first = next(iter(self._balancer.workers), None)
+        if first is None:
             return
-        first = next(iter(self._workers))
         for job in self._jobs.running.values():
             if job.options.placement == "first" and job.backlog:
                 for batches in placement.everything(job):
@@ -355,9 +363,37 @@ class Controller:
             facts = None if job is None else asdict(job.report(self._now))
         self._send(peer, messages.Answer(message.request, json.dumps(facts)))
 
+    def _on_drain(self, peer: PeerId, message: messages.Drain) -> None:
+        """Somebody wants a worker to leave. A name that several have means none of them."""
+        meant = [
+            number for number, worker in self._workers.items() if message.worker in {worker.name, str(int(number))}
+        ]
+        if len(meant) == 1:
+            self._send(meant[0], messages.Leave(checks.plausible_s(message.grace_s)))
+            self._unlist(meant[0])
+        workers = [{"id": number, "name": worker.name} for number, worker in self._workers.items()]
+        facts = {"meant": meant, "workers": workers}
+        self._send(peer, messages.Answer(message.request, json.dumps(facts)))
+
     # --- workers ----------------------------------------------------------------------------------
 
+    def _on_leaving(self, peer: PeerId, message: messages.Leaving) -> None:  # noqa: ARG002
+        self._unlist(peer)
+        self._promises.hurry(peer)
+        self._send(peer, messages.Released())
+
+    def _unlist(self, peer: PeerId) -> None:
+        """This worker gets no more work from anybody, and what it says of its stock is no news."""
+        worker = self._workers[peer]
+        if not worker.leaving:
+            worker.leaving = True
+            self._wet.add(peer)
+            self._slots -= worker.slots
+            self._balancer.left(peer)
+
     def _on_idle(self, peer: PeerId, message: messages.Idle) -> None:
+        if self._workers[peer].leaving:
+            return
         stock_s = checks.plausible_s(message.queued_s)
         self._balancer.is_idle(peer, stock_s)
         if stock_s <= 0:
@@ -366,7 +402,8 @@ class Controller:
             self._wet.add(peer)
 
     def _on_nonidle(self, peer: PeerId, message: messages.NonIdle) -> None:
-        self._balancer.offers_work(peer, checks.plausible_s(message.surplus_s), message.tasks)
+        if not self._workers[peer].leaving:
+            self._balancer.offers_work(peer, checks.plausible_s(message.surplus_s), message.tasks)
 
     def _on_no_work(self, peer: PeerId, message: messages.NoWork) -> None:
         """The donor had nothing after all, and no link to the requester."""
@@ -374,10 +411,12 @@ class Controller:
             self._send(message.requester, messages.NoWork(peer, message.requester))
 
     def _on_ask_through(self, peer: PeerId, message: messages.AskThrough) -> None:
-        self._balancer.asks_through(peer, message.donor)
+        if not self._workers[peer].leaving:
+            self._balancer.asks_through(peer, message.donor)
 
     def _on_ask_target(self, peer: PeerId, message: messages.AskTarget) -> None:  # noqa: ARG002
-        self._balancer.asks_target(peer)
+        if not self._workers[peer].leaving:
+            self._balancer.asks_target(peer)
 
     def _on_asked(self, peer: PeerId, message: messages.Asked) -> None:
         job = self.job(message.job)
@@ -405,7 +444,8 @@ class Controller:
             if problem is not None:
                 self._do(effects.Disconnect(peer, problem))
                 return
-        if message.requester in self._workers and batches:
+        requester = self._workers.get(message.requester)
+        if requester is not None and not requester.leaving and batches:
             self._transfers += 1
             self._relays[self._transfers] = (peer, message.transfer, message.requester)
             self._deliver(message.requester, self._transfers, peer, batches)
@@ -491,6 +531,7 @@ class Controller:
 
 _FROM_CLIENT: dict[type, Callable[[Controller, PeerId, Any], None]] = {
     messages.Ask: Controller._on_ask,
+    messages.Drain: Controller._on_drain,
     messages.Beat: Controller._on_beat,
 }
 
@@ -507,5 +548,6 @@ _FROM_WORKER: dict[type, Callable[[Controller, PeerId, Any], None]] = {
     messages.AskTarget: Controller._on_ask_target,
     messages.Asked: Controller._on_asked,
     messages.Rejoined: Controller._on_rejoined,
+    messages.Leaving: Controller._on_leaving,
     messages.Beat: Controller._on_beat,
 }

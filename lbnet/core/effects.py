@@ -40,6 +40,11 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class Depart:
+    """A worker that leaves holds nothing any more: say goodbye, and end. Nothing is asked for after this."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetTimer:
     """Send ``Tick`` at ``at`` (the same clock as ``now``); replaces any earlier timer."""
 
@@ -135,6 +140,6 @@ class SetHungry:
 
 
 Effect = (
-    Send | Persist | Connect | Disconnect | SetTimer
+    Send | Persist | Connect | Disconnect | Depart | SetTimer
     | Teach | Run | Reclaim | Forget | Cancel | Follow | Kill | SetHungry
 )  # fmt: skip

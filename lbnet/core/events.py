@@ -66,6 +66,13 @@ class Unreachable:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """A worker is to leave on purpose; its running tasks get ``grace_s`` seconds. ``Depart`` follows."""
+
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The time that was asked for by the last ``SetTimer`` has come."""
 
@@ -161,6 +168,6 @@ class SlotOutput:
 
 
 Event = (
-    Joined | Received | Heard | Left | Persisted | Unreachable | Tick
+    Joined | Received | Heard | Left | Persisted | Unreachable | Leave | Tick
     | SlotReady | SlotDone | SlotSpawned | SlotTaught | SlotFinished | Reclaimed | SlotDied | SlotOutput
 )  # fmt: skip

@@ -22,6 +22,10 @@ _RICHER_FACTOR = 2.0
 """Nobody gives to one who asks and is not poorer by this factor: two who run low would swap work."""
 
 
+_ALL_S = 1e12
+"""More seconds of work than anybody has."""
+
+
 class Stock(Protocol):
     """What a worker has to give."""
 
@@ -98,6 +102,7 @@ class Exchange:
         self._sent: dict[int, tuple[PeerId, tuple[Batch, ...]]] = {}
         self._relayed: set[int] = set()
         self._transfers = 0
+        self._closed = False
         self.asks = 0
         """Questions for work, since the last report."""
         self.refusals = 0
@@ -209,7 +214,7 @@ class Exchange:
         if question is not None and question.wait:
             self._answered(peer, refused=False)  # it has forgotten us with this offer
         enough = checks.plausible_s(surplus_s) >= _RICHER_FACTOR * self._own_stock_s()
-        if self._view.wants_work and enough and not self._view.asking:
+        if self._view.wants_work and enough and not self._view.asking and not self._closed:
             self._addresses.setdefault(peer, Address("", 0))  # its link is open
             self.ask(peer, wait=False)
         if peer not in self._asks:
@@ -389,6 +394,29 @@ class Exchange:
     def _refuse(self, requester: PeerId) -> None:
         to = requester if requester in self._links else CONTROLLER
         self._do(effects.Send(to, messages.NoWork(self._view.me, requester)))
+
+    # --- leaving ------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Ask for nothing any more."""
+        self._closed = True
+        self.anew()
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that was sent has arrived."""
+        return not self._sent
+
+    def give_back(self) -> None:
+        """Hand all that is queued to the controller, which places it anew."""
+        while self._stock.queued_tasks():
+            batches = self._stock.donate(_ALL_S)
+            self._transfers += 1
+            self._sent[self._transfers] = (CONTROLLER, batches)
+            self._relayed.add(self._transfers)
+            for batch in batches:
+                self._stock.introduce(batch, CONTROLLER, None)
+            self._do(effects.Send(CONTROLLER, messages.Relay(CONTROLLER, self._transfers, batches)))
 
     # --- small things -------------------------------------------------------------------------------
 

@@ -24,12 +24,14 @@ class _Results:
     """RESULTs that came by a worker's link, how many of them are safe, and of how many it was told.
 
     ``untold_bytes``: what the worker keeps of the others. With a journal, nobody asks.
+    ``eager``: the worker waits for the word on each.
     """
 
     came: int = 0
     safe: int = 0
     told: int = 0
     untold_bytes: int = 0
+    eager: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,11 @@ class Promises:
             results.untold_bytes += size_of(result)
         self._heard[worker] = None
 
+    def hurry(self, worker: PeerId) -> None:
+        """A worker leaves as soon as it knows that all of its results are safe."""
+        self._results.setdefault(worker, _Results()).eager = True
+        self._heard[worker] = None
+
     def forget_worker(self, worker: PeerId) -> None:
         """Its link is gone; on its next one it counts anew."""
         self._results.pop(worker, None)
@@ -154,8 +161,9 @@ class Promises:
             if results is None:
                 continue
             # A worker that keeps too much computes nothing more, so few large ones must not wait for many.
-            if (
-                results.came - results.told >= limits.KEPT_EVERY
+            if results.came > results.told and (
+                results.eager
+                or results.came - results.told >= limits.KEPT_EVERY
                 or results.untold_bytes >= limits.UNKEPT_BYTES_MAX // limits.KEPT_EVERY
             ):
                 results.told = results.came

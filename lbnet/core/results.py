@@ -41,6 +41,11 @@ class UnkeptResults:
             self.size_bytes -= 0 if result is None else size_of(result)
             self._safe += 1
 
+    @property
+    def unkept(self) -> bool:
+        """Whether any is kept that somebody wants."""
+        return any(result is not None for result in self._results)
+
     def forget(self, job: JobId) -> None:
         """Nobody wants those of this job any more; they count as said."""
         for place, result in enumerate(self._results):

@@ -15,6 +15,7 @@ from lbnet.core import checks, effects, events
 from lbnet.core.balancer import Load
 from lbnet.core.compute import Compute, HeldJob
 from lbnet.core.decisions import decisions_of
+from lbnet.core.departure import Departure
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
 from lbnet.core.exchange import Exchange
@@ -76,6 +77,7 @@ class Worker:
         self._jobs = self._compute.jobs
         self._queue = self._compute.queue
         self._exchange = Exchange(self._view, self._compute, self._do)
+        self._departure = Departure(self._compute, self._exchange, self._do)
         self.liveness = liveness or Liveness(0.0)
         self.liveness.opened(CONTROLLER, 0.0)  # the first look will be late, and give it all of its time
         self._ended: dict[JobId, None] = {}
@@ -110,7 +112,7 @@ class Worker:
                 _ON_EVENT[kind](self, event)
         if liveness.deadline_s and now >= liveness.look_at:
             self._look_at_links()
-        if kind not in _CHANGES_NOTHING:
+        if kind not in _CHANGES_NOTHING or self._departure.begun:
             self._look()
         done, self._effects = self._effects, []
         if liveness.deadline_s:
@@ -143,6 +145,9 @@ class Worker:
         compute.wake()
         compute.estimate()
         self._exchange.give(self._view.now)
+        if self._departure.begun:
+            self._look_while_leaving()
+            return
         compute.feed()
         if not compute.ready:
             self._arm(self.liveness.look_at)
@@ -155,6 +160,15 @@ class Worker:
             self._say_idle()
         self._set_hungry()
         self._watch()
+
+    def _look_while_leaving(self) -> None:
+        at = self._departure.look(self._view.now)
+        if not self._hungry:
+            self._hungry = True  # what a running task splits off can go elsewhere
+            self._do(effects.SetHungry(True))
+        for other in (at, self._exchange.patience_at(), self.liveness.look_at):
+            if other is not None:
+                self._arm(other)
 
     def _balance(self, view: WorkerView) -> None:
         for decision in decisions_of(self._half, view, self._failed):
@@ -343,6 +357,12 @@ class Worker:
         self._compute.end_job(message.job)
         self._exchange.forget(message.job)
 
+    def _on_leave(self, peer: PeerId, message: messages.Leave) -> None:  # noqa: ARG002
+        self._departure.begin(checks.plausible_s(message.grace_s), self._view.now)
+
+    def _on_released(self, peer: PeerId, message: messages.Released) -> None:  # noqa: ARG002
+        self._departure.released()
+
     def _on_kept(self, peer: PeerId, message: messages.Kept) -> None:  # noqa: ARG002
         self._compute.results.kept(message.results)
 
@@ -371,6 +391,8 @@ class Worker:
             members = [member for group in result.groups for member in group.members]
             self._compute.share_functions(child for member in members for child in member.children)
             self._compute.results.add(result)
+        if self._departure.begun:
+            self._departure.say()
 
     def _on_left(self, event: events.Left) -> None:
         """What was sent and not acknowledged may be lost: run it here. The answer to our IDLE may be lost, too."""
@@ -393,6 +415,9 @@ class Worker:
 
     def _on_unreachable(self, event: events.Unreachable) -> None:
         self._exchange.not_reached(event.peer)
+
+    def _on_leave_here(self, event: events.Leave) -> None:
+        self._departure.begin(event.grace_s, self._view.now)
 
     # --- effects --------------------------------------------------------------------------------
 
@@ -425,6 +450,8 @@ _ON_MESSAGE: dict[type, Callable[[Worker, PeerId, Any], None]] = {
     messages.Target: Worker._on_target,
     messages.Offer: Worker._on_offer,
     messages.Kept: Worker._on_kept,
+    messages.Leave: Worker._on_leave,
+    messages.Released: Worker._on_released,
     messages.Beat: Worker._on_beat,
 }
 
@@ -439,6 +466,7 @@ _ON_EVENT: dict[type, Callable[[Worker, Any], None]] = {
     events.Heard: Worker._on_heard,
     events.Left: Worker._on_left,
     events.Unreachable: Worker._on_unreachable,
+    events.Leave: Worker._on_leave_here,
     events.Tick: _on_tick,
 }
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -27,6 +29,8 @@ from lbnet.strategies import registry
 from lbnet.strategies.base import Strategy
 from lbnet.types import Address
 from lbnet.version import VERSION
+
+_log = logging.getLogger("lbnet.worker")
 
 _STOP_S = 2 * limits.STOP_TIMEOUT_S - 0.2
 """A process that was told to stop is gone within twice the time that its parts get for it."""
@@ -72,7 +76,7 @@ def run_controller(
     load = registry.loader({strategy: registry.find(strategy) if given is None else given})
     journal = None if state_dir is None else Journal(state_dir)
 
-    async def main() -> None:
+    async def main(_: _Signal) -> None:
         controller = Controller(
             load,
             strategy=strategy,
@@ -110,8 +114,11 @@ def run_worker(
     memory_limit: str = "",
     rejoin_timeout_s: float = 0.0,
     deadline_s: float = 0.0,
+    time_s: float = math.inf,
 ) -> None:
-    """Run a worker until SIGINT, SIGTERM, or the end of its controller.
+    """Run a worker until SIGINT, SIGTERM, somebody lets it leave, or the end of its controller or of its time.
+
+    It takes leave: what waits here goes to others, and so does what still runs after a while. Nothing is done twice.
 
     Args:
         connect: the controller.
@@ -122,6 +129,7 @@ def run_worker(
         given: a strategy that its name alone would not find.
         rejoin_timeout_s: how long it goes on without its controller, and looks for it; 0 for not at all.
         deadline_s: how long its links may be silent, if that is longer than what the controller says.
+        time_s: how long it may stay: it begins to leave early enough to be gone by then.
         memory_limit: of each slot: a size such as ``2GB``, ``auto`` for an equal share of what there is, or nothing.
 
     Raises:
@@ -133,7 +141,7 @@ def run_worker(
     slots = slots or cores_available()
     memory_limit_bytes = limit_of(memory_limit, slots)
 
-    async def main() -> None:
+    async def main(signal_: _Signal) -> None:
         node = WorkerNode(
             slots=slots,
             name=name,
@@ -145,17 +153,56 @@ def run_worker(
         await node.start(connect)
         try:
             on_ready(node.name, node.peer)
-            reason = await node.lost
+            if time_s < math.inf:
+                _leave_in_time(node, time_s)
+            told = signal_.hear()
+            await _first_of(node.lost, node.departed, told)
+            if told.done():
+                node.leave(limits.LEAVE_GRACE_S)
+                patience_s = limits.LEAVE_GRACE_S + limits.LEAVE_TALK_S
+                await _first_of(node.lost, node.departed, timeout_s=patience_s)
         except BaseException:
             await node.stop()
             raise
         await undisturbed(node.stop())
-        raise ConnectionLostError(f"the controller at {connect} is gone: {reason}")
+        if node.lost.done() and not told.done():
+            raise ConnectionLostError(f"the controller at {connect} is gone: {node.lost.result()}")
 
     _run(main, stop_on_stdin_eof=stop_on_stdin_eof)
 
 
-def _run(main: Callable[[], Coroutine[None, None, None]], *, stop_on_stdin_eof: bool) -> None:
+def _leave_in_time(node: WorkerNode, time_s: float) -> None:
+    early_s = min(limits.LEAVE_EARLY_S, time_s / 5)
+    grace_s = early_s - min(limits.LEAVE_SPARE_S, early_s / 12)
+    _log.info("this worker begins to leave in %g s", time_s - early_s)
+    asyncio.get_running_loop().call_later(time_s - early_s, node.leave, grace_s)
+
+
+async def _first_of(*futures: asyncio.Future[Any], timeout_s: float | None = None) -> None:
+    """Wait for one of them, or for the time."""
+    await asyncio.wait(futures, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+
+
+class _Signal:
+    """The first SIGINT or SIGTERM, for a role that wants to hear of it instead of being cancelled."""
+
+    def __init__(self) -> None:
+        self._told: asyncio.Future[None] | None = None
+
+    def hear(self) -> asyncio.Future[None]:
+        """Done when the signal has come."""
+        self._told = asyncio.get_running_loop().create_future()
+        return self._told
+
+    def came(self) -> bool:
+        """A signal came. Whether somebody hears of it for the first time."""
+        if self._told is None or self._told.done():
+            return False
+        self._told.set_result(None)
+        return True
+
+
+def _run(main: Callable[[_Signal], Coroutine[None, None, None]], *, stop_on_stdin_eof: bool) -> None:
     """Run ``main`` until it ends or is to stop. Then it is cancelled, and cancelled again if it does not hurry."""
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="lbnet %(levelname)s %(asctime)s %(name)s: %(message)s"
@@ -163,7 +210,8 @@ def _run(main: Callable[[], Coroutine[None, None, None]], *, stop_on_stdin_eof: 
 
     async def with_signals() -> None:
         loop = asyncio.get_running_loop()
-        running = asyncio.ensure_future(main())
+        heard = _Signal()
+        running = asyncio.ensure_future(main(heard))
         stopping = False
 
         def stop() -> None:
@@ -174,13 +222,19 @@ def _run(main: Callable[[], Coroutine[None, None, None]], *, stop_on_stdin_eof: 
             stopping = True
             running.cancel()
 
+        def on_signal() -> None:
+            if heard.came():
+                loop.call_later(_STOP_S, stop)
+            else:
+                stop()
+
         def hang_up() -> None:
             if not os.read(sys.stdin.fileno(), 4096):
                 loop.remove_reader(sys.stdin.fileno())
                 stop()
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, on_signal)
         if stop_on_stdin_eof:
             loop.add_reader(sys.stdin.fileno(), hang_up)
         try:

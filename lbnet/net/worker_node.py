@@ -85,6 +85,9 @@ class WorkerNode:
         self._stopped = False
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done, with the reason, when the controller is gone for good."""
+        self.departed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when this worker has taken leave: it holds nothing any more."""
+        self._leaves = False
 
     async def start(self, controller: Address, timeout_s: float = limits.CONNECT_TIMEOUT_S) -> None:
         """Start the slots and join the cluster.
@@ -103,8 +106,13 @@ class WorkerNode:
             await self.stop()
             raise
 
+    def leave(self, grace_s: float) -> None:
+        """Begin to leave: start nothing, hand over what waits; what runs gets so many seconds. Then it has departed."""
+        self._leaves = True
+        self._handle(events.Leave(grace_s))
+
     async def stop(self) -> None:
-        """Leave: say goodbye, end the slots, close all links. Takes little more than ``limits.STOP_TIMEOUT_S``.
+        """End: say goodbye, end the slots, close all links. Takes little more than ``limits.STOP_TIMEOUT_S``.
 
         When it is cancelled, it ends the slots at once.
         """
@@ -227,6 +235,9 @@ class WorkerNode:
             self._bystander.start(self._worker.liveness.deadline_s)
             self._handle(events.Joined(CONTROLLER, "controller", "", "", 0, 0, link.peer_address, back=True))
             return
+        if self._leaves:
+            self._depart()  # nobody wants what we hold
+            return
         _log.warning("the controller began anew, and knows nothing of our work: we begin anew, too")
         for task in self._connecting - {self._rejoining}:
             task.cancel()
@@ -336,12 +347,18 @@ class WorkerNode:
             link = self._links.get(effect.peer)
             if link is not None:
                 link.abort(effect.sentence)
+        elif isinstance(effect, effects.Depart):
+            self._depart()
         elif isinstance(effect, effects.SetTimer):
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = asyncio.get_running_loop().call_at(effect.at, self._handle, events.Tick())
         else:
             self._pool.execute(effect)
+
+    def _depart(self) -> None:
+        if not self.departed.done():
+            self.departed.set_result(None)
 
     async def _connect(self, peer: PeerId, address: Address) -> None:
         if peer in self._links:

@@ -234,6 +234,18 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """Client → controller: let a worker leave, by its name or number. ANSWER follows: who was meant, and who is there.
+
+    Its running tasks get ``grace_s`` seconds to finish; what still runs then is handed to others.
+    """
+
+    request: int
+    worker: str
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Controller → client: plain facts, as one JSON text."""
 
@@ -296,11 +308,34 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Donor → controller, when the direct link cannot be opened: pass this on to ``requester``. ACK follows."""
+    """Donor → controller, when the direct link cannot be opened: pass this on to ``requester``. ACK follows.
+
+    With the controller's own id it is handed back, to be placed anew.
+    """
 
     requester: PeerId
     transfer: int
     batches: tuple[Batch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Controller → worker: leave the cluster; running tasks get ``grace_s`` seconds. LEAVING follows."""
+
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Worker → controller: I take no more work, and hand back what I have. RELEASED follows.
+
+    GOODBYE follows when nothing is held any more: RELEASED has come, and all work and results are in other hands.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Controller → worker, in answer to LEAVING: no work will be sent to you after this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,6 +507,7 @@ Message = (
     | AskInventory | Inventory | Goodbye | JobRefused
     | Balance | Peers | IdleNews | AskWork | AskThrough | AskTarget | Target | Offer | Asked
     | Submitted | Attach | Attached | Taken | Rejoined | Kept | Beat
+    | Drain | Leave | Leaving | Released
 )  # fmt: skip
 
 KINDS: tuple[type[Message], ...] = (
@@ -482,23 +518,24 @@ KINDS: tuple[type[Message], ...] = (
     AskInventory, Inventory, Goodbye, JobRefused,
     Balance, Peers, IdleNews, AskWork, AskThrough, AskTarget, Target, Offer, Asked,
     Submitted, Attach, Attached, Taken, Rejoined, Kept, Beat,
+    Drain, Leave, Leaving, Released,
 )  # fmt: skip
 """The kind of a message on the wire is its place here: new ones are added at the end."""
 
 # --- roles ----------------------------------------------------------------------------------------
 
 SAID_BY: dict[str, frozenset[type[Message]]] = {
-    "client": frozenset({OpenJob, Function, Submit, CloseJob, Cancel, Ask, Attach, Taken, Beat, Goodbye}),
+    "client": frozenset({OpenJob, Function, Submit, CloseJob, Cancel, Ask, Attach, Taken, Drain, Beat, Goodbye}),
     "worker": frozenset(
         {Function, NonIdle, Idle, Relay, Ack, NoWork, Result, Inventory, Goodbye, AskThrough, AskTarget, Asked}
-        | {Rejoined, Beat}
+        | {Rejoined, Leaving, Beat}
     ),
     "controller-to-client": frozenset(
         {Cancelled, Values, Partial, Failed, Settled, JobDone, JobRefused, Answer, Submitted, Attached, Beat, Goodbye}
     ),
     "controller-to-worker": frozenset(
         {OpenJob, Function, JobEnded, Match, Hungry, SendWork, Ack, NoWork, AskInventory, Goodbye}
-        | {Balance, Peers, IdleNews, Target, Kept, Beat}
+        | {Balance, Peers, IdleNews, Target, Kept, Leave, Released, Beat}
     ),
     "peer": frozenset({Function, OpenJob, SendWork, Ack, NoWork, Goodbye, AskWork, Offer, Beat}),
 }

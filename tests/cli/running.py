@@ -159,8 +159,8 @@ def address_of(controller: Running) -> str:
 
 
 @contextmanager
-def cluster(folder: Path, *workers: tuple[str, ...]) -> Iterator[Cluster]:
-    """A controller, and workers with these arguments, all by the command line."""
+def cluster(folder: Path, *workers: tuple[str, ...], **env: str) -> Iterator[Cluster]:
+    """A controller, and workers with these arguments, and in this environment, all by the command line."""
     with start("controller", "--port", 0, folder=folder) as controller:
         address = address_of(controller)
         started: list[Running] = []
@@ -171,7 +171,7 @@ def cluster(folder: Path, *workers: tuple[str, ...]) -> Iterator[Cluster]:
                     worker.line()
                 yield Cluster(address, controller, tuple(started))
                 return
-            with start("worker", "--connect", address, *rest[0], folder=folder) as worker:
+            with start("worker", "--connect", address, *rest[0], folder=folder, **env) as worker:
                 started.append(worker)
                 yield from add(rest[1:])
 

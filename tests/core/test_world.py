@@ -12,6 +12,7 @@ import pytest
 
 from lbnet import limits
 from lbnet.core.compute import Compute
+from lbnet.core.departure import Departure
 from lbnet.core.exchange import Exchange
 from lbnet.core.job import Job
 from lbnet.core.ledger import Ledger, _Status
@@ -99,6 +100,9 @@ DEATHS = {
 }
 
 
+LEAVING = {"workers leave": Plan(placement="spread", items=6, units=10, slots=2, leaves=3, grace_s=0.0)}
+
+
 STRATEGIES = [name for name in registry.BUILT_IN if name != "sb"]
 
 
@@ -160,6 +164,27 @@ def test_with_every_strategy_whoever_dies_every_unit_is_counted_once(plan: Plan,
         assert World(replace(plan, strategy=strategy), seed).run().state in {"done", "cancelled"}
 
 
+@pytest.mark.parametrize("strategy", registry.BUILT_IN)
+@pytest.mark.parametrize("plan", CALM.values(), ids=CALM.keys())
+def test_when_workers_take_leave_nothing_is_done_twice(plan: Plan, strategy: str) -> None:
+    outcome = World(replace(plan, strategy=strategy, leaves=3), 1).run()
+    assert (outcome.state, outcome.duplicates, outcome.orphans, outcome.requeued) == ("done", 0, 0, 0)
+
+
+@pytest.mark.parametrize("strategy", registry.BUILT_IN)
+@pytest.mark.parametrize("plan", CALM.values(), ids=CALM.keys())
+def test_when_workers_in_a_hurry_take_leave_nobody_is_blamed_and_nothing_is_lost(plan: Plan, strategy: str) -> None:
+    outcome = World(replace(plan, strategy=strategy, leaves=3, grace_s=0.0), 2).run()
+    assert (outcome.state, outcome.duplicates, outcome.requeued) == ("done", 0, 0)
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 0.05, 1e9])
+@pytest.mark.parametrize("plan", (ROUGH | DEATHS).values(), ids=(ROUGH | DEATHS).keys())
+def test_when_workers_take_leave_while_others_die_every_unit_is_counted_once(plan: Plan, grace_s: float) -> None:
+    for seed in range(4):
+        assert World(replace(plan, leaves=3, grace_s=grace_s), seed).run().state in {"done", "cancelled"}
+
+
 def test_the_world_reaches_the_places_where_it_can_go_wrong() -> None:
     outcomes = [World(ROUGH["everything"], seed).run() for seed in range(SEEDS)]
     for reached in ("duplicates", "orphans", "requeued", "spawned", "relays"):
@@ -203,6 +228,10 @@ def test_seed_259_results_came_of_a_job_that_another_controller_was_told_of_anew
 
 def test_seed_232_work_was_sent_through_a_controller_that_was_away() -> None:
     World(DEATHS["all die, small tasks"], 232).run()
+
+
+def test_seed_104_a_worker_that_had_to_wait_for_a_word_only_never_left() -> None:
+    World(replace(ROUGH["workers crash, combined"], leaves=3, grace_s=0.0), 104).run()
 
 
 def test_seed_246_work_of_a_job_that_had_ended_was_sent_through_a_controller_that_was_away() -> None:
@@ -317,6 +346,20 @@ def outcomes_before_it_is_known_what_was_seen(patch: pytest.MonkeyPatch) -> None
     patch.setattr(Job, "attached", property(lambda _: True, lambda *_: None), raising=False)
 
 
+def tasks_of_a_worker_that_leaves_are_blamed(patch: pytest.MonkeyPatch) -> None:
+    abandon = Compute.abandon
+
+    def blaming(compute: Compute) -> None:
+        abandon(compute)
+        compute._blameless = False
+
+    patch.setattr(Compute, "abandon", blaming)
+
+
+def a_worker_leaves_with_what_was_on_its_way(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Departure, "_released", property(lambda _: True, lambda *_: None), raising=False)
+
+
 def tickets_of_a_job_that_was_over_count_for_the_same_job(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ticket, "over", property(lambda _: False, lambda *_: None))
 
@@ -335,6 +378,8 @@ TEETH: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
     (a_snapshot_without_what_was_not_taken, "the controller dies, combined"),
     (outcomes_before_it_is_known_what_was_seen, "links to the controller break"),
     (tickets_of_a_job_that_was_over_count_for_the_same_job, "the controller dies"),
+    (tasks_of_a_worker_that_leaves_are_blamed, "workers leave"),
+    (a_worker_leaves_with_what_was_on_its_way, "workers leave"),
 ]
 
 
@@ -343,14 +388,14 @@ def is_caught(plan: Plan, seed: int) -> bool:
         outcome: Outcome = World(plan, seed).run()
     except Exception:
         return True
-    return plan in CALM.values() and (outcome.duplicates, outcome.requeued) != (0, 0)
+    return plan in (CALM | LEAVING).values() and (outcome.duplicates, outcome.requeued) != (0, 0)
 
 
 @pytest.mark.parametrize(("plant", "name"), TEETH, ids=[plant.__name__ for plant, _ in TEETH])
 def test_planted_bugs_are_caught(
     plant: Callable[[pytest.MonkeyPatch], None], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = (CALM | ROUGH | DEATHS)[name]
+    plan = (CALM | ROUGH | DEATHS | LEAVING)[name]
     plant(monkeypatch)
     assert any(is_caught(plan, seed) for seed in range(200))
 

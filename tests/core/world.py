@@ -87,6 +87,8 @@ class Plan:
     cancels: bool = False
     controller_crashes: int = 0
     uplink_cuts: int = 0
+    leaves: int = 0
+    grace_s: float = 1e9
     journal: bool = False
     strategy: str = "sb"
 
@@ -173,6 +175,7 @@ class ModelWorker:
     urgent: deque[Event] = field(default_factory=deque)
     connecting: list[tuple[PeerId, int]] = field(default_factory=list)
     tick_at: float | None = None
+    leaves: bool = False
 
 
 class Nonsense(Strategy):
@@ -304,6 +307,7 @@ class World:
             "cancel": int(plan.cancels),
             "controller": plan.controller_crashes,
             "uplink": plan.uplink_cuts,
+            "leave": plan.leaves,
         }
         self._fault_rate = self.rng.choice([0.005, 0.02, 0.05])
         self._net_rate = self.rng.choice([0.2, 0.5, 0.8])
@@ -611,6 +615,8 @@ class World:
                 worker.connecting.append((effect.peer, effect.address.port))
             elif isinstance(effect, effects.SetTimer):
                 worker.tick_at = effect.at
+            elif isinstance(effect, effects.Depart):
+                self._depart(me)
             elif isinstance(effect, effects.SetHungry):
                 self._rule(worker.hungry != effect.hungry, "the hungry flag was set to what it was")
                 worker.hungry = effect.hungry
@@ -623,6 +629,9 @@ class World:
                 slot.taught.clear()
                 slot.known.clear()
                 slot.said.clear()
+            return
+        if isinstance(effect, effects.Kill):
+            self._kill(worker, effect.slot)
             return
         if not isinstance(effect, effects.Teach | effects.Run | effects.Reclaim):
             raise self._broken(f"a worker wants {effect}")
@@ -712,6 +721,11 @@ class World:
             if self.workers[other].alive:
                 self._cut(peer, other)
                 self._closing[pair] += 1
+        self._forget_what_was_said_to(peer)
+        self._budget["join"] += 1
+        return True
+
+    def _forget_what_was_said_to(self, peer: PeerId) -> None:
         for (source, target), waiting in self._channels.items():
             if target == peer:
                 waiting.clear()
@@ -721,8 +735,39 @@ class World:
             lefts = sum(isinstance(event, events.Left) for event in self._channels.get((peer, other), ()))
             if lefts and living_worker.alive:
                 self._closing[frozenset({peer, other})] = lefts
+
+    def _fault_leave(self) -> bool:
+        """A worker is asked to leave, by a signal or by somebody who tells the controller."""
+        living = [peer for peer, worker in self.workers.items() if worker.alive and not worker.leaves]
+        if not living:
+            return False
+        peer = self.rng.choice(living)
+        self.workers[peer].leaves = True
+        grace_s = self.plan.grace_s
+        if self.rng.random() < 0.5:
+            self._to_worker(peer, events.Leave(grace_s))
+        else:
+            self._client_says(messages.Drain(1, self.rng.choice([f"worker-{peer}", str(peer)]), grace_s))
         self._budget["join"] += 1
         return True
+
+    def _depart(self, peer: PeerId) -> None:
+        """A worker has taken leave: what it said arrives, then the end of its links."""
+        worker = self.workers[peer]
+        self._rule(worker.leaves, "a worker left that nobody had asked")
+        self._rule(not worker.core.held(), "a worker left that held tasks")
+        worker.alive = False
+        worker.connecting.clear()
+        if self._has_uplink(peer):
+            self._post(peer, CONTROLLER, events.Left(peer, "it left", on_purpose=True))
+        self._away.discard(peer)
+        for pair in [pair for pair in self._open if peer in pair]:
+            self._open.remove(pair)
+            (other,) = pair - {peer}
+            if self.workers[other].alive:
+                self._post(peer, other, events.Left(peer, "it left", on_purpose=True))
+                self._closing[pair] += 1
+        self._forget_what_was_said_to(peer)
 
     def _fault_cut(self) -> bool:
         pairs = sorted(sorted(pair) for pair in self._open)
@@ -752,6 +797,10 @@ class World:
         if not living:
             return False
         worker, number = self.rng.choice(living)
+        self._kill(worker, SlotId(number))
+        return True
+
+    def _kill(self, worker: ModelWorker, number: SlotId) -> None:
         slot = worker.slots[number]
         ticket, index = -1, -1
         if slot.runs and slot.runs[0].at < slot.runs[0].effect.batch.hi:
@@ -763,8 +812,7 @@ class World:
         starting = not slot.alive
         slot.alive = slot.starting = False
         slot.runs.clear()
-        slot.pipe.append(events.SlotDied(SlotId(number), ticket, index, False, starting, "killed by SIGKILL"))
-        return True
+        slot.pipe.append(events.SlotDied(number, ticket, index, False, starting, "killed by SIGKILL"))
 
     # --- slots ------------------------------------------------------------------------------------------
 
@@ -934,6 +982,8 @@ class World:
 
     def _client_hears(self, message: messages.Message) -> None:
         client = self._model_client
+        if isinstance(message, messages.Answer):
+            return
         if isinstance(message, messages.Submitted):
             self._rule(message.upto >= client.safe, "items that were safe are not")
             client.safe = message.upto
