@@ -255,6 +255,9 @@ TASK_TIMEOUT_MAX_S = 1e9
 RETRY_DELAY_MAX_S = 3_600.0
 """The longest wait before a task is tried again, however often it was doubled."""
 
+PRIORITY_MAX = 1_000
+"""Of jobs; as much below 0."""
+
 RETRY_ON_MAX = 100
 """Exceptions that a job can name as worth a retry: every one is compared when a task fails."""
 

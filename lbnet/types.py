@@ -141,7 +141,7 @@ class JobOptions:
 
     A ``detached`` job goes on when its client leaves.
     ``retry_delay_s`` is the wait before the first retry of a task, doubled before each further one. ``retry_on`` names
-    the exceptions that are worth one, all if it is empty.
+    the exceptions that are worth one, all if it is empty. Tasks of a higher ``priority`` start before others.
     """
 
     name: str = ""
@@ -154,6 +154,7 @@ class JobOptions:
     detached: bool = False
     retry_delay_s: float = 0.0
     retry_on: tuple[str, ...] = ()
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,8 @@ class ItemBook:
             case messages.Partial():
                 return Part(message.root, message.data)
             case messages.Cancelled():
+                for index in [index for index in self._open if message.lo <= index < message.hi]:
+                    del self._open[index]
                 return Dropped(message.lo, message.hi)
             case messages.JobDone():
                 return Ended()

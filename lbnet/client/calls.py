@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from lbnet import limits, pickling
@@ -43,7 +43,7 @@ class CallFuture(Future[Any]):
         self.job = calls.id
 
     def cancel(self) -> bool:
-        """Give the call up, unless it is done: its result is dropped, and it does not start if it has not started yet.
+        """Give the call up, unless it is done: it does not start, and if it runs it is ended after a moment.
 
         Returns:
             False if the call was done already.
@@ -261,8 +261,14 @@ class _CallJob:
                     if outcome.reason
                     else NoWorkersError(f"the controller ended job {self.id} before this call was done")
                 )
-            case Dropped() | Part() | None:
-                pass  # what was cancelled is nobody's any more; parts belong to reduce=, which calls have not
+            case Dropped():
+                # What was cancelled here is nobody's any more. Somebody else may have cancelled the whole job.
+                items = range(outcome.lo, outcome.hi)
+                for index in items if len(items) < len(self._futures) else list(self._futures):
+                    if index in items:
+                        self._set_error(index, CancelledError(f"job {self.id} was cancelled"))
+            case Part() | None:
+                pass  # parts belong to reduce=, which calls have not
 
     def _ready(self, ready: Ready) -> None:
         for index in range(ready.lo, ready.hi):

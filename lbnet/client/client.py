@@ -304,10 +304,28 @@ class Client(Executor):
             UsageError: the controller knows no such job (any more).
             ConnectionLostError: the link is gone.
         """
+        return self._ask_of_job("report", job)
+
+    def cancel(self, job: int | Results[Any] | Future[Any]) -> JobReport:
+        """End a whole job, of whoever it is: what waits is dropped, and what runs is ended after a moment.
+
+        Args:
+            job: what ``map`` or ``submit`` returned, or its ``job``. A future's job has all calls of the same view.
+
+        Returns:
+            Its report. A job that had ended before is as it was.
+
+        Raises:
+            UsageError: the controller knows no such job (any more).
+            ConnectionLostError: the link is gone.
+        """
+        return self._ask_of_job("cancel", job)
+
+    def _ask_of_job(self, what: str, job: int | Results[Any] | Future[Any]) -> JobReport:
         number = getattr(job, "job", job)
         if not isinstance(number, int) or not 0 <= number < 1 << 63:
-            raise UsageError(f"report() takes what map() or submit() returned, or its job, not {job!r}")
-        facts = self._session.connection.ask("report", JobId(number))
+            raise UsageError(f"{what}() takes what map() or submit() returned, or its job, not {job!r}")
+        facts = self._session.connection.ask(what, JobId(number))
         if facts is None:
             raise UsageError(f"the controller knows no job {number}; it remembers the last {limits.REPORTS_KEPT:,}")
         return job_report(facts)

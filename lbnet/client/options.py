@@ -32,6 +32,8 @@ class Options:
             no slot meanwhile.
         retry_on: exceptions that are worth a retry, with all that derive from them: classes, or names with or without
             their module; all exceptions if there are none. A task over its time raises ``TaskTimeoutError``.
+        priority: tasks of jobs with a higher one start first, wherever they wait; those that run are not interrupted.
+            As long as there are such tasks, those of lower priority may wait for ever.
 
     Raises:
         UsageError: a value is impossible.
@@ -46,6 +48,7 @@ class Options:
     detached: bool = False
     retry_delay_s: float = 0.0
     retry_on: tuple[str, ...] = ()
+    priority: int = 0
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -54,6 +57,7 @@ class Options:
             ("strategy", str),
             ("retries", int),
             ("crash_limit", int),
+            ("priority", int),
         ):
             value = getattr(self, name)
             if not isinstance(value, kind) or isinstance(value, bool):
@@ -66,6 +70,9 @@ class Options:
             raise UsageError(f"retries must be 0 to {limits.TRIES_MAX:,}; it is {self.retries}")
         if not 1 <= self.crash_limit <= limits.TRIES_MAX:
             raise UsageError(f"crash_limit must be 1 to {limits.TRIES_MAX:,}; it is {self.crash_limit}")
+        if not -limits.PRIORITY_MAX <= self.priority <= limits.PRIORITY_MAX:
+            most = limits.PRIORITY_MAX
+            raise UsageError(f"priority must be {-most:,} to {most:,}; it is {self.priority}")
         _check_seconds("task_timeout_s", self.task_timeout_s, "0 (no limit)", limits.TASK_TIMEOUT_MAX_S)
         _check_seconds("retry_delay_s", self.retry_delay_s, "0", limits.RETRY_DELAY_MAX_S)
         # Names travel: a slot compares them with what a task raised, which may not exist anywhere else.
@@ -99,6 +106,7 @@ class Options:
             detached=self.detached,
             retry_delay_s=float(self.retry_delay_s),
             retry_on=self.retry_on,
+            priority=self.priority,
         )
 
 

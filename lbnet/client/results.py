@@ -321,7 +321,7 @@ class Stream:
         return _Block(index, index + 1, self._raising(error), broken.dropped_bytes)
 
     def _dropped(self, dropped: Dropped) -> _Block:
-        error = ConnectionLostError(f"items [{dropped.lo}, {dropped.hi}) of job {self.job} were cancelled")
+        error = CancelledError(f"items [{dropped.lo}, {dropped.hi}) of job {self.job} were cancelled")
         return _Block(dropped.lo, dropped.hi, self._raising(error), 0)
 
     def _raising(self, error: BaseException) -> Iterator[Any]:

@@ -167,7 +167,7 @@ class Clients:
             return
         self._promises.happens(job, message)
         self._promises.submitted(job)
-        self._jobs.govern(job)
+        self._jobs.submitted(job)
 
     def _on_close_job(self, peer: PeerId, message: messages.CloseJob) -> None:
         job = self._own_job(peer, message.job)
@@ -186,8 +186,11 @@ class Clients:
         if message.lo <= 0 and message.hi >= job.ledger.submitted:
             self._jobs.end(job, "cancelled", "", self._now)
             return
-        for lo, hi in job.withdraw(message.lo, message.hi):
-            self._promises.happens(job, records.Dropped(job.id, lo, hi))
+        lo, hi = max(message.lo, 0), min(message.hi, job.ledger.submitted)
+        if lo >= hi:
+            return
+        self._promises.happens(job, records.Dropped(job.id, lo, hi))
+        self._jobs.withdrawn(job, lo, hi)
         self._jobs.end_if_complete(job, self._now)
 
     def _on_attach(self, peer: PeerId, message: messages.Attach) -> None:

@@ -16,8 +16,10 @@ from lbnet.core.durations import Durations
 from lbnet.core.effects import Effect
 from lbnet.core.introductions import Introductions
 from lbnet.core.queue import WorkQueue
+from lbnet.core.ranges import RangeSet
 from lbnet.core.results import UnkeptResults
 from lbnet.core.slots import Slot, Ticket
+from lbnet.core.withdrawal import wanted_of, within
 from lbnet.errors import TaskTimeoutError
 from lbnet.protocol import messages
 from lbnet.strategies.base import WorkerView
@@ -77,8 +79,8 @@ class Compute:
         self._view = view
         self._do = do
         self._durations = Durations()
-        self.queue = WorkQueue(self._durations)
         self.jobs: dict[JobId, HeldJob] = {}
+        self.queue = WorkQueue(self._durations, self._priority)
         self.results = UnkeptResults(self._tell)
         self.slots = [Slot(SlotId(number)) for number in range(slots)]
         self._children: dict[RunId, list[Batch]] = {}
@@ -88,6 +90,11 @@ class Compute:
         self._tickets = 0
         self._runs = me << _RUN_BITS
         self._blameless = False
+        self._withdrawn: dict[JobId, RangeSet] = {}
+
+    def _priority(self, job: JobId) -> int:
+        held = self.jobs.get(job)
+        return held.options.priority if held is not None else 0
 
     @property
     def ready(self) -> bool:
@@ -287,35 +294,33 @@ class Compute:
                     ticket.reclaiming = ticket.over = True
                     self._do(effects.Reclaim(slot.id, ticket.number, ticket.batch.lo))
         self._attempts = {key: tried for key, tried in self._attempts.items() if key[0] != number}
+        self._withdrawn.pop(number, None)
         self._children = {run: kids for run, kids in self._children.items() if kids[0].job != number}
         self._do(effects.Forget(number))
 
-    def cancel(self, job: JobId, origin: RunId, lo: int, hi: int) -> None:
-        """Nobody wants these tasks: those that wait are dropped, and one that runs on for much longer is ended.
+    def withdraw(self, job: JobId, lo: int, hi: int) -> None:
+        """Nobody wants these items, nor what descends from them.
 
-        None of them is held any more. What comes of one that ends by itself is reported as ever.
+        What waits is dropped, and what comes later; a task that runs on for much longer is ended. None of them is held
+        any more. What comes of one that ends by itself is reported as ever.
         """
-        hit: list[Batch] = []
-
-        def is_hit(batch: Batch) -> bool:
-            if batch.job != job or batch.origin != origin or max(batch.lo, lo) >= min(batch.hi, hi):
-                return False
-            hit.append(batch)
-            return True
-
-        self._resting.drop(is_hit)
-        hit.clear()  # each of them is a single task
-        self.queue.drop(is_hit)
-        for batch in hit:
-            for left, right in ((batch.lo, lo), (hi, batch.hi)):
-                if left < right:
-                    self.queue.append(batch.part(left, right))
+        self._withdrawn.setdefault(job, RangeSet()).add(lo, hi)
+        if len(self._withdrawn) > limits.REPORTS_KEPT:
+            del self._withdrawn[next(iter(self._withdrawn))]
+        self._resting.drop(lambda batch: not self.wanted(batch))
+        self.queue.keep(self.wanted)
         for slot in self.slots:
-            for ticket in slot.all_tickets():
-                if not ticket.over and is_hit(ticket.batch) and ticket.unreported.remove(lo, hi):
-                    self._cancel_in(slot, ticket, max(lo, ticket.batch.lo), min(hi, ticket.batch.hi))
+            for ticket in list(slot.all_tickets()):
+                hit = within(ticket.batch, lo, hi) if ticket.batch.job == job and not ticket.over else None
+                if hit is not None and ticket.unreported.remove(*hit):
+                    self._end_in(slot, ticket, *hit)
 
-    def _cancel_in(self, slot: Slot, ticket: Ticket, lo: int, hi: int) -> None:
+    def wanted(self, batch: Batch) -> list[Batch]:
+        """The parts of a batch that nobody has given up."""
+        gone = self._withdrawn.get(batch.job)
+        return [batch] if gone is None else wanted_of(batch, gone)
+
+    def _end_in(self, slot: Slot, ticket: Ticket, lo: int, hi: int) -> None:
         if ticket in slot.tickets:
             ticket.reclaiming = True
             self._do(effects.Reclaim(slot.id, ticket.number, lo))
@@ -354,18 +359,19 @@ class Compute:
             self._durations.observe(ticket.batch.payload.function, tasks, group.seconds)
             if group.kind == FAILED:
                 self._drop_children(RunId(ticket.first_run + group.members[0].lo - ticket.batch.lo))
-            if not self._retry(job, ticket.batch, group):
+            if not self._retry(job, ticket, group):
                 told.append(self._complete(group))
         self.share_functions(child for group in told for member in group.members for child in member.children)
         if told:
             self.results.add(messages.Result(ticket.batch.job, tuple(told), job.take_moved()))
 
-    def _retry(self, job: HeldJob, batch: Batch, group: Group) -> bool:
+    def _retry(self, job: HeldJob, ticket: Ticket, group: Group) -> bool:
         """Whether this is a failure that the job's options allow to be tried again, here."""
         failure, options = group.failure, job.options
         if failure is None or failure.kind not in _WORTH_RETRYING or failure.final or not options.retries:
             return False
-        return self._try_again(batch, group.members[0].lo, options)
+        index = group.members[0].lo
+        return bool(self.wanted(ticket.batch.part(index, index + 1))) and self._try_again(ticket.batch, index, options)
 
     def _try_again(self, batch: Batch, index: int, options: JobOptions) -> bool:
         """A task has failed: whether it is tried once more. It rests before that."""
@@ -398,7 +404,8 @@ class Compute:
         ticket = self.slots[event.slot].ticket(event.ticket)
         if job is not None and ticket is not None and not ticket.over:
             self._children.setdefault(event.batch.origin, []).append(event.batch)
-            self.queue.push(event.batch)
+            if self.wanted(event.batch):
+                self.queue.push(event.batch)
 
     def slot_taught(self, event: events.SlotTaught) -> None:
         """A task spawned a function that its slot had not been taught: it has the pickle, and could not run it yet."""

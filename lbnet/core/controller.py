@@ -81,7 +81,7 @@ class Controller:
     ) -> None:
         self._balancer = Balancer(load, strategy, self._send)
         self._promises = Promises(self._do, self._send, journal=journal)
-        self._jobs = Jobs(self._promises, self._balancer, self._on_ended)
+        self._jobs = Jobs(self._promises, self._balancer, ended=self._on_ended, withdrawn=self._on_withdrawn)
         self._recovery = Recovery(self._jobs, self._send)
         self._clients = Clients(
             self._jobs,
@@ -290,29 +290,39 @@ class Controller:
 
     def _place(self) -> None:
         """Hand the backlog to workers that want work: the controller is just another sender."""
-        for job in self._jobs.running.values():
-            if job.backlog:
-                break
-        else:
+        if not any(job.backlog for job in self._jobs.running.values()):
             return
         first = next(iter(self._balancer.workers), None)
         if first is None:
             return
-        for job in self._jobs.running.values():
+        for job in self._jobs.in_order():
             if job.options.placement == "first" and job.backlog:
                 for batches in placement.everything(job):
                     self._send_work(first, batches)
         idle = self._balancer.idle
         for peer in sorted(idle, key=idle.__getitem__):
-            slots = self._workers[peer].slots
-            batches = placement.grant(
-                list(self._jobs.running.values()), self._durations, slots, self._slots, self._balancer.grant
-            )
+            batches = self._grant(peer, self._jobs.in_order())
             if not batches:
                 break
             self._send_work(peer, batches)
             # The job that was served goes to the end of the line.
             self._jobs.running[batches[0].job] = self._jobs.running.pop(batches[0].job)
+        for job in self._jobs.take_pressing():
+            for peer in self._balancer.workers:
+                self._press(job, peer)
+
+    def _grant(self, peer: PeerId, jobs: Sequence[Job]) -> list[Batch]:
+        slots = self._workers[peer].slots
+        return placement.grant(jobs, self._durations, slots, self._slots, self._balancer.grant)
+
+    def _press(self, job: Job, peer: PeerId) -> None:
+        """A worker that has finished half of what it got of a job gets more: it may not ask before all else is done."""
+        tally = job.tallies.get(peer)
+        hungry = tally is None or 2 * tally.tasks >= tally.granted
+        if hungry and job.backlog and not self._workers[peer].leaving:
+            batches = self._grant(peer, (job,))
+            if batches:
+                self._send_work(peer, batches)
 
     def _watch(self, look_at: float | None) -> None:
         """What must happen although nobody says anything."""
@@ -352,14 +362,21 @@ class Controller:
                 worker.told.forget(job.id)
                 self._send(peer, messages.JobEnded(job.id))
 
+    def _on_withdrawn(self, job: Job, lo: int, hi: int) -> None:
+        """Nobody wants these items. Where their tasks are is not known here, and more of them may be on their way."""
+        for peer in self._workers:
+            self._send(peer, messages.Withdraw(job.id, lo, hi))
+
     # --- clients ----------------------------------------------------------------------------------
 
     def _on_ask(self, peer: PeerId, message: messages.Ask) -> None:
         facts: dict[str, Any] | None = None
         if message.what == "status":
             facts = asdict(self.status())
-        elif message.what == "report":
+        elif message.what in {"report", "cancel"}:
             job = self.job(message.job)
+            if message.what == "cancel" and message.job in self._jobs.running:
+                self._jobs.end(self._jobs.running[message.job], "cancelled", "", self._now)
             facts = None if job is None else asdict(job.report(self._now))
         self._send(peer, messages.Answer(message.request, json.dumps(facts)))
 
@@ -497,12 +514,17 @@ class Controller:
                 self._durations.observe(function, tasks, seconds)
         if good:
             self._promises.happens(job, records.Results(job.id, peer, worker.name, worker.slots, tuple(good)))
+            if job.options.priority and job.backlog and self._jobs.presses(job):
+                self._press(job, peer)
         self._jobs.end_if_complete(job, self._now)
 
     # --- sending ----------------------------------------------------------------------------------
 
     def _send_work(self, peer: PeerId, batches: Sequence[Batch]) -> None:
         self._balancer.gets_work(peer)
+        for batch in batches:
+            if self._jobs.running[batch.job].options.priority:
+                self._tally(self._jobs.running[batch.job], peer).granted += len(batch)
         self._transfers += 1
         self._deliver(peer, self._transfers, CONTROLLER, tuple(batches))
 

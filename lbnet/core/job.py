@@ -15,6 +15,7 @@ from lbnet.core import checks
 from lbnet.core.ledger import Committed, Ledger, Requeue, RootSettled
 from lbnet.core.outbox import Outbox
 from lbnet.core.store import PayloadStore
+from lbnet.core.withdrawal import without
 from lbnet.protocol import messages, records
 from lbnet.types import (
     COMBINED,
@@ -33,7 +34,7 @@ from lbnet.types import (
 
 @dataclass(slots=True)
 class Tally:
-    """One worker's share of a job, as far as it has told."""
+    """One worker's share of a job, as far as it has told. ``granted``: tasks that it got from the controller itself."""
 
     name: str
     slots: int
@@ -43,6 +44,7 @@ class Tally:
     batches_received: int = 0
     asks: int = 0
     refusals: int = 0
+    granted: int = 0
 
     def report(self) -> WorkerReport:
         """The same, for people."""
@@ -140,9 +142,14 @@ class Job:
         self.outbox.take(record.upto)
 
     def _dropped(self, record: records.Dropped) -> None:
-        for lo, hi in self.ledger.cancel(record.lo, record.hi):
-            self.store.settle(ROOT, lo, hi)
+        withdrawn = self.ledger.cancel(record.lo, record.hi)
+        for origin, lo, hi in withdrawn.tasks:
+            self.store.settle(origin, lo, hi)
+        for lo, hi in withdrawn.items:
             self.outbox.append(messages.Cancelled(self.id, lo, hi))
+        self._forget_backlog(record.lo, record.hi)
+        for again in withdrawn.requeue:
+            self.requeue(again.origin, again.lo, again.hi)
 
     def _results(self, record: records.Results) -> None:
         tally = self.tally(record.worker, record.name, record.slots)
@@ -155,10 +162,13 @@ class Job:
     def _ended(self, record: records.Ended) -> None:
         if record.state == "failed":
             failure = Failure("NoWorkersError", record.reason, "", "controller", b"")
-            for root in self.ledger.unsettled():
-                self._tell_failure(root, failure, spawned=False)
+            for lo, hi in self.ledger.unsettled():
+                for root in range(lo, hi):
+                    self._tell_failure(root, failure, spawned=False)
             self.ledger.fail_all()
         elif record.state == "cancelled":
+            for lo, hi in self.ledger.unsettled():
+                self.outbox.append(messages.Cancelled(self.id, lo, hi))
             self.ledger.cancel_all()
         self.state = record.state
         self.ended_at = record.at
@@ -234,20 +244,10 @@ class Job:
         self.backlog_tasks -= len(batch)
         return batch
 
-    def withdraw(self, lo: int, hi: int) -> list[tuple[int, int]]:
-        """Take the items of ``[lo, hi)`` that have not been placed out of the backlog. Returns them as ranges."""
-        taken: list[tuple[int, int]] = []
-        kept: deque[Batch] = deque()
-        for batch in self.backlog:
-            left, right = max(lo, batch.lo), min(hi, batch.hi)
-            if batch.origin != ROOT or left >= right:
-                kept.append(batch)
-                continue
-            kept.extend(batch.part(*part) for part in ((batch.lo, left), (right, batch.hi)) if part[0] < part[1])
-            taken.append((left, right))
-        self.backlog = kept
-        self.backlog_tasks = sum(map(len, kept))
-        return taken
+    def _forget_backlog(self, lo: int, hi: int) -> None:
+        """What waits here of items ``[lo, hi)``, and of what they spawned, need not be placed."""
+        self.backlog = deque(part for batch in self.backlog for part in without(batch, lo, hi))
+        self.backlog_tasks = sum(map(len, self.backlog))
 
     # --- for people, and for the journal ----------------------------------------------------------
 

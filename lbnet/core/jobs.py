@@ -22,9 +22,17 @@ class Jobs:
         promises: takes what happens to them.
         balancer: told which strategy is in force.
         ended: told of each job that has just ended.
+        withdrawn: told of items of a running job that nobody wants any more.
     """
 
-    def __init__(self, promises: Promises, balancer: Balancer, ended: Callable[[Job], None]) -> None:
+    def __init__(
+        self,
+        promises: Promises,
+        balancer: Balancer,
+        *,
+        ended: Callable[[Job], None],
+        withdrawn: Callable[[Job, int, int], None],
+    ) -> None:
         self.running: dict[JobId, Job] = {}
         """In the order in which the backlog is handed out."""
         self.ended: dict[JobId, Job] = {}
@@ -32,8 +40,10 @@ class Jobs:
         self._promises = promises
         self._balancer = balancer
         self._tell_ended = ended
+        self.withdrawn = withdrawn
         self._governing: Job | None = None
         self._opened = 0
+        self._pressing: dict[JobId, Job] = {}
 
     def get(self, job: JobId) -> Job | None:
         """A job that is running or has ended."""
@@ -73,19 +83,44 @@ class Jobs:
         if self.running:
             self._govern_anew()
 
+    # --- which comes first ------------------------------------------------------------------------
+
+    def in_order(self) -> list[Job]:
+        """Those that run, the highest priority first; of equals, whoever is next in line."""
+        jobs = list(self.running.values())
+        if any(job.options.priority for job in jobs):
+            jobs.sort(key=lambda job: -job.options.priority)
+        return jobs
+
+    def presses(self, job: Job) -> bool:
+        """Whether workers may be busy with tasks of others that this job's come before: they will not ask soon."""
+        priority = job.options.priority
+        return any(other.options.priority < priority and not other.ledger.empty for other in self.running.values())
+
+    def submitted(self, job: Job) -> None:
+        """It has more items."""
+        self.govern(job)
+        if self.presses(job):
+            self._pressing[job.id] = job
+
+    def take_pressing(self) -> list[Job]:
+        """Jobs of which items came, since this was last asked, that nobody should wait for others with."""
+        pressing, self._pressing = [job for job in self._pressing.values() if job.backlog], {}
+        return pressing
+
     # --- which strategy -----------------------------------------------------------------------------
 
     def govern(self, job: Job) -> None:
-        """The strategy of the job that was opened last, of those that have tasks, is the one in force."""
+        """The strategy of the highest job that has tasks is the one in force: of equals, the one opened last."""
         governing = self._governing
-        if governing is None or governing.ledger.empty or job.number > governing.number:
+        if governing is None or governing.ledger.empty or _rank(job) > _rank(governing):
             self._governing = governing = job
         self._balancer.govern(governing.options.strategy, work=True)
 
     def _govern_anew(self) -> None:
         """A job has ended: the strategy of another one may be in force again."""
         working = [job for job in self.running.values() if not job.ledger.empty]
-        self._governing = max(working, key=lambda job: job.number, default=None)
+        self._governing = max(working, key=_rank, default=None)
         name = self._balancer.name if self._governing is None else self._governing.options.strategy
         self._balancer.govern(name, work=self._governing is not None)
 
@@ -123,3 +158,7 @@ class Jobs:
             oldest = next((number for number, ended in self.ended.items() if not len(ended.outbox)), None)
             if oldest is not None:
                 del self.ended[oldest]
+
+
+def _rank(job: Job) -> tuple[int, int]:
+    return job.options.priority, job.number

@@ -54,6 +54,18 @@ class Requeue:
 LedgerNews = Committed | RootSettled | Requeue
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Items that were cancelled: as ranges of those that were not settled; and all their tasks that will not run.
+
+    ``requeue``: tasks of others, whose combined value stood for one of these, too.
+    """
+
+    items: tuple[tuple[int, int], ...]
+    tasks: tuple[tuple[RunId, int, int], ...]
+    requeue: tuple[Requeue, ...]
+
+
 class _Status(Enum):
     OUTSTANDING = auto()
     EARLY = auto()
@@ -99,6 +111,7 @@ class Ledger:
     _families: dict[int, _Family] = field(default_factory=dict)
     _early: dict[tuple[RunId, int], list[Group | _Waiting]] = field(default_factory=dict)
     _early_count: int = 0
+    _withdrawn: RangeSet = field(default_factory=RangeSet)
 
     @property
     def outstanding(self) -> int:
@@ -138,19 +151,50 @@ class Ledger:
             for member in entry.group.members
         ]
 
-    def cancel(self, lo: int, hi: int) -> list[tuple[int, int]]:
-        """Items ``[lo, hi)`` will not run. Returns those that were outstanding."""
-        taken = self._roots.remove(lo, hi)
-        self.cancelled += sum(right - left for left, right in taken)
-        for group in self._wake_early(ROOT, taken):
-            for member in group.members:
-                self._count_dropped(member, self.is_outstanding(member.origin, member.lo, member.hi))
-        return taken
+    def cancel(self, lo: int, hi: int) -> Withdrawn:
+        """Nobody wants items ``[lo, hi)``, nor what they spawned: what is outstanding of that never counts any more."""
+        items = self._roots.remove(lo, hi)
+        tasks = [(ROOT, left, right) for left, right in items]
+        for run in [run for run, books in self._runs.items() if lo <= books.root < hi]:
+            tasks.extend((run, left, right) for left, right in self._runs.pop(run).ranges)
+        whole = RangeSet(items)
+        for root in [root for root in self._families if lo <= root < hi]:
+            del self._families[root]
+            whole.add(root, root + 1)
+        for left, right in whole:
+            self._withdrawn.add(left, right)
+        self.cancelled += sum(right - left for _, left, right in tasks)
+        requeue = [again for group in self._withdrawn_early() for again in self._drop(group)]
+        return Withdrawn(tuple(whole), tuple(tasks), tuple(requeue))
 
-    def unsettled(self) -> list[int]:
+    def _withdrawn_early(self) -> list[Group]:
+        """Results that wait for a parent which nobody wants any more."""
+        dropped: list[Group] = []
+        for parent, entries in list(self._early.items()):
+            kept = [entry for entry in entries if not any(map(self._is_withdrawn, _group(entry).members))]
+            if len(kept) < len(entries):
+                dropped += [_group(entry) for entry in entries if entry not in kept]
+                self._early_count -= len(entries) - len(kept)
+                self._early[parent] = kept
+                if not kept:
+                    del self._early[parent]
+        return dropped
+
+    def _drop(self, group: Group) -> list[Requeue]:
+        """This result is of no use. What is outstanding of the tasks that it stood for must run again."""
+        requeue: list[Requeue] = []
+        for member in group.members:
+            rest = self.is_outstanding(member.origin, member.lo, member.hi)
+            self._count_dropped(member, rest)
+            requeue.extend(Requeue(member.origin, left, right) for left, right in rest)
+        return requeue
+
+    def unsettled(self) -> RangeSet:
         """Items that are outstanding, or have outstanding descendants."""
-        roots = {index for lo, hi in self._roots for index in range(lo, hi)}
-        return sorted(roots | self._families.keys())
+        items = RangeSet(self._roots)
+        for root in self._families:
+            items.add(root, root + 1)
+        return items
 
     def fail_all(self) -> None:
         """Everything that is outstanding has failed."""
@@ -194,6 +238,7 @@ class Ledger:
             families=tuple(
                 FamilyBooks(root, family.outstanding, family.failure) for root, family in self._families.items()
             ),
+            withdrawn=_ranges(self._withdrawn),
             early=tuple(
                 EarlyBooks(origin, index, isinstance(entry, _Waiting), _group(entry))
                 for (origin, index), entries in self._early.items()
@@ -213,6 +258,7 @@ class Ledger:
             books.duplicates,
             books.orphans,
             RangeSet((part.lo, part.hi) for part in books.roots),
+            _withdrawn=RangeSet((part.lo, part.hi) for part in books.withdrawn),
         )
         for run in books.runs:
             ledger._runs[run.run] = _Run(run.root, RangeSet((part.lo, part.hi) for part in run.outstanding))
@@ -232,7 +278,7 @@ class Ledger:
             return
         (member,) = group.members
         ranges = self._ranges(member.origin)
-        if ranges is None and not self._parent_is_done(member):
+        if ranges is None and not self._parent_is_done(member) and not self._is_withdrawn(member):
             self._remember(member, group)
             return
         fresh = [] if ranges is None else ranges.remove(member.lo, member.hi)
@@ -258,10 +304,7 @@ class Ledger:
         if _Status.GONE in statuses:
             # Part of this value has been counted already: drop it, and run the rest again. If a member that
             # is not known yet ever will be, the stall rule finds that nobody holds it.
-            for member in group.members:
-                rest = self.is_outstanding(member.origin, member.lo, member.hi)
-                self._count_dropped(member, rest)
-                news.extend(Requeue(member.origin, lo, hi) for lo, hi in rest)
+            news.extend(self._drop(group))
             return
         if _Status.EARLY in statuses:
             self._remember(group.members[statuses.index(_Status.EARLY)], _Waiting(group))
@@ -275,7 +318,7 @@ class Ledger:
     def _status(self, member: Member) -> _Status:
         ranges = self._ranges(member.origin)
         if ranges is None:
-            return _Status.GONE if self._parent_is_done(member) else _Status.EARLY
+            return _Status.GONE if self._parent_is_done(member) or self._is_withdrawn(member) else _Status.EARLY
         return _Status.OUTSTANDING if ranges.covers(member.lo, member.hi) else _Status.GONE
 
     # --- what a commit changes ------------------------------------------------------------------
@@ -345,6 +388,10 @@ class Ledger:
             return self._roots
         run = self._runs.get(origin)
         return None if run is None else run.ranges
+
+    def _is_withdrawn(self, member: Member) -> bool:
+        """Whether it descends from an item that was cancelled."""
+        return bool(self._withdrawn) and member.origin != ROOT and member.root in self._withdrawn
 
     def _parent_is_done(self, member: Member) -> bool:
         """Whether the parent is committed, so that a run which is not known now never will be."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from lbnet import limits
 from lbnet.core.durations import Durations
@@ -13,15 +13,21 @@ from lbnet.types import ROOT, Batch, JobId, RunId, Span
 class WorkQueue:
     """Batches in the order in which they will run.
 
-    Items of a job stand in the order in which they came. What a task of this worker spawned goes to
-    the front, newest first: depth first, which keeps a growing tree small here, and leaves the oldest
-    and thus biggest parts at the back, where donations are taken.
+    Those of jobs with a higher priority come before all others. Within one priority, items of a job stand in the order
+    in which they came. What a task of this worker spawned goes to the front, newest first: depth first, which keeps a
+    growing tree small here, and leaves the oldest and thus biggest parts at the back, where donations are taken.
+
+    Args:
+        durations: what is known of the functions.
+        priority: of a job.
     """
 
-    __slots__ = ("_batches", "_by_function", "_durations", "_tasks")
+    __slots__ = ("_by_function", "_durations", "_lanes", "_priority", "_ranks", "_tasks")
 
-    def __init__(self, durations: Durations) -> None:
-        self._batches: deque[Batch] = deque()
+    def __init__(self, durations: Durations, priority: Callable[[JobId], int] = lambda _: 0) -> None:
+        self._lanes: dict[int, deque[Batch]] = {}
+        self._ranks: list[int] = []
+        self._priority = priority
         self._durations = durations
         self._by_function: dict[bytes, int] = {}
         self._tasks = 0
@@ -37,44 +43,47 @@ class WorkQueue:
 
     def append(self, batch: Batch) -> None:
         """Work that came: it runs after what is here."""
-        self._batches.append(batch)
+        self._lane(batch).append(batch)
         self._count(batch, len(batch))
 
     def push(self, batch: Batch) -> None:
         """Work that was spawned here, or came back from a slot: it runs next."""
-        self._batches.appendleft(batch)
+        self._lane(batch).appendleft(batch)
         self._count(batch, len(batch))
 
     def front(self) -> Batch | None:
         """What runs next."""
-        return self._batches[0] if self._batches else None
+        lane = self._first()
+        return lane[0] if lane else None
 
     def take(self, tasks: int) -> Batch:
         """Up to ``tasks`` tasks of the first batch. The queue must not be empty."""
-        batch = self._batches.popleft()
+        lane = self._first()
+        assert lane is not None, "there is something to take"
+        batch = lane.popleft()
         if len(batch) > tasks:
-            self._batches.appendleft(batch.part(batch.lo + tasks, batch.hi))
+            lane.appendleft(batch.part(batch.lo + tasks, batch.hi))
             batch = batch.part(batch.lo, batch.lo + tasks)
         self._count(batch, -len(batch))
         return batch
 
     def donate(self, seconds: float) -> list[Batch]:
-        """About ``seconds`` of work from the back, at least one task if there is any.
+        """About ``seconds`` of work from the back of the highest priority, at least one task if there is any.
 
         Less, if it would be over ``limits.GRANT_BYTES_SOFT``.
         """
         given: list[Batch] = []
         size_bytes = 0
-        while self._batches:
-            batch = self._batches[-1]
+        while lane := self._first():
+            batch = lane[-1]
             mean_s = self._durations.guess_s(batch.payload.function)
             size_bytes += len(batch.payload.data)
             if given and (seconds <= 0 or seconds < mean_s / 2 or size_bytes > limits.GRANT_BYTES_SOFT):
                 break
-            self._batches.pop()
+            lane.pop()
             tasks = max(1, round(seconds / mean_s))
             if tasks < len(batch):
-                self._batches.append(batch.part(batch.lo, batch.hi - tasks))
+                lane.append(batch.part(batch.lo, batch.hi - tasks))
                 batch = batch.part(batch.hi - tasks, batch.hi)
             given.append(batch)
             self._count(batch, -len(batch))
@@ -82,16 +91,21 @@ class WorkQueue:
         given.reverse()
         return given
 
+    def keep(self, wanted: Callable[[Batch], Iterable[Batch]]) -> int:
+        """Forget all but the parts of each batch that ``wanted`` returns. Returns how many tasks were forgotten."""
+        before = self._tasks
+        batches = list(self._all())
+        self._lanes.clear()
+        self._ranks.clear()
+        for batch in batches:
+            self._count(batch, -len(batch))
+            for part in wanted(batch):
+                self.append(part)
+        return before - self._tasks
+
     def drop(self, unwanted: Callable[[Batch], bool]) -> int:
         """Forget the batches for which ``unwanted`` is true. Returns how many tasks that were."""
-        before = self._tasks
-        batches, self._batches = self._batches, deque()
-        for batch in batches:
-            if unwanted(batch):
-                self._count(batch, -len(batch))
-            else:
-                self._batches.append(batch)
-        return before - self._tasks
+        return self.keep(lambda batch: () if unwanted(batch) else (batch,))
 
     def drop_job(self, job: JobId) -> int:
         """Forget the tasks of a job."""
@@ -100,6 +114,28 @@ class WorkQueue:
     def drop_run(self, run: RunId) -> int:
         """Forget the tasks that a lost execution spawned."""
         return self.drop(lambda batch: run != ROOT and batch.origin == run)
+
+    def _lane(self, batch: Batch) -> deque[Batch]:
+        """Where batches of this one's priority wait."""
+        rank = self._priority(batch.job)
+        lane = self._lanes.get(rank)
+        if lane is None:
+            lane = self._lanes[rank] = deque()
+            self._ranks = sorted(self._lanes, reverse=True)
+        return lane
+
+    def _first(self) -> deque[Batch] | None:
+        """The lane of the highest priority of which something waits. Empty ones of higher priorities go."""
+        while self._ranks:
+            lane = self._lanes[self._ranks[0]]
+            if lane or len(self._ranks) == 1:
+                return lane or None
+            del self._lanes[self._ranks.pop(0)]
+        return None
+
+    def _all(self) -> Iterator[Batch]:
+        for rank in self._ranks:
+            yield from self._lanes[rank]
 
     def _count(self, batch: Batch, tasks: int) -> None:
         self._tasks += tasks
@@ -112,4 +148,4 @@ class WorkQueue:
 
     def spans(self) -> list[Span]:
         """The ids that wait here."""
-        return [Span(batch.job, batch.origin, batch.lo, batch.hi) for batch in self._batches]
+        return [Span(batch.job, batch.origin, batch.lo, batch.hi) for batch in self._all()]

@@ -290,7 +290,8 @@ class Worker:
             job = self._jobs[batch.job]
             if message.donor != CONTROLLER:
                 job.moved[message.donor] = job.moved.get(message.donor, 0) + 1
-            self._queue.append(batch)
+            for wanted in self._compute.wanted(batch):
+                self._queue.append(wanted)
 
     def _on_balance(self, peer: PeerId, message: messages.Balance) -> None:
         """The controller names the strategy in force. If there is none here, this worker does no more than it must."""
@@ -363,6 +364,10 @@ class Worker:
     def _on_released(self, peer: PeerId, message: messages.Released) -> None:  # noqa: ARG002
         self._departure.released()
 
+    def _on_withdraw(self, peer: PeerId, message: messages.Withdraw) -> None:  # noqa: ARG002
+        if message.job not in self._ended and message.lo < message.hi:
+            self._compute.withdraw(message.job, message.lo, message.hi)
+
     def _on_kept(self, peer: PeerId, message: messages.Kept) -> None:  # noqa: ARG002
         self._compute.results.kept(message.results)
 
@@ -411,7 +416,8 @@ class Worker:
     def _run_here(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
             if batch.job in self._jobs:
-                self._queue.append(batch)
+                for wanted in self._compute.wanted(batch):
+                    self._queue.append(wanted)
 
     def _on_unreachable(self, event: events.Unreachable) -> None:
         self._exchange.not_reached(event.peer)
@@ -450,6 +456,7 @@ _ON_MESSAGE: dict[type, Callable[[Worker, PeerId, Any], None]] = {
     messages.Target: Worker._on_target,
     messages.Offer: Worker._on_offer,
     messages.Kept: Worker._on_kept,
+    messages.Withdraw: Worker._on_withdraw,
     messages.Leave: Worker._on_leave,
     messages.Released: Worker._on_released,
     messages.Beat: Worker._on_beat,

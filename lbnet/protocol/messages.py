@@ -99,7 +99,16 @@ class CloseJob:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Client → controller: drop items ``[lo, hi)`` that have not started. CANCELLED follows for those that it drops."""
+    """Client → controller: drop items ``[lo, hi)``, also those that run. CANCELLED follows for those not settled."""
+
+    job: JobId
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Controller → worker: nobody wants items ``[lo, hi)``, or what they spawned: drop them, and end what runs."""
 
     job: JobId
     lo: int
@@ -108,7 +117,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Controller → client: these items will not run."""
+    """Controller → client: nothing more will be said of these items. If they spawned, values may have come before."""
 
     job: JobId
     lo: int
@@ -226,7 +235,7 @@ class JobEnded:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Client → controller: ``what`` is ``status`` or ``report``. ANSWER follows."""
+    """Client → controller: ``what`` is ``status`` or ``report``, or ``cancel``, which ends a job. ANSWER follows."""
 
     request: int
     what: str
@@ -507,7 +516,7 @@ Message = (
     | AskInventory | Inventory | Goodbye | JobRefused
     | Balance | Peers | IdleNews | AskWork | AskThrough | AskTarget | Target | Offer | Asked
     | Submitted | Attach | Attached | Taken | Rejoined | Kept | Beat
-    | Drain | Leave | Leaving | Released
+    | Drain | Leave | Leaving | Released | Withdraw
 )  # fmt: skip
 
 KINDS: tuple[type[Message], ...] = (
@@ -518,7 +527,7 @@ KINDS: tuple[type[Message], ...] = (
     AskInventory, Inventory, Goodbye, JobRefused,
     Balance, Peers, IdleNews, AskWork, AskThrough, AskTarget, Target, Offer, Asked,
     Submitted, Attach, Attached, Taken, Rejoined, Kept, Beat,
-    Drain, Leave, Leaving, Released,
+    Drain, Leave, Leaving, Released, Withdraw,
 )  # fmt: skip
 """The kind of a message on the wire is its place here: new ones are added at the end."""
 
@@ -535,7 +544,7 @@ SAID_BY: dict[str, frozenset[type[Message]]] = {
     ),
     "controller-to-worker": frozenset(
         {OpenJob, Function, JobEnded, Match, Hungry, SendWork, Ack, NoWork, AskInventory, Goodbye}
-        | {Balance, Peers, IdleNews, Target, Kept, Leave, Released, Beat}
+        | {Balance, Peers, IdleNews, Target, Kept, Leave, Released, Withdraw, Beat}
     ),
     "peer": frozenset({Function, OpenJob, SendWork, Ack, NoWork, Goodbye, AskWork, Offer, Beat}),
 }

@@ -58,7 +58,7 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Items that had not started were cancelled."""
+    """Items were cancelled, with all that they spawned."""
 
     job: JobId
     lo: int
@@ -129,6 +129,7 @@ class LedgerBooks:
     runs: tuple[RunBooks, ...]
     families: tuple[FamilyBooks, ...]
     early: tuple[EarlyBooks, ...]
+    withdrawn: tuple[Range, ...]
 
 
 @dataclass(frozen=True, slots=True)

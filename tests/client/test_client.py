@@ -209,6 +209,57 @@ def test_a_queued_call_that_is_cancelled_does_not_start(client: Client, tmp_path
     assert client.report(last).cancelled > 0
 
 
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_running_call_that_is_cancelled_is_ended_and_its_slot_goes_on(
+    client: Client, tmp_path: Path, stubborn: bool
+) -> None:
+    def endless(begun: Path) -> None:
+        if stubborn:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        begun.touch()
+        while True:
+            pass
+
+    view = client.with_options(name="cancelled while it runs")
+    keeper = view.submit(pow, 2, 2)
+    begun = [tmp_path / str(number) for number in range(client.status().workers[0].slots * 2)]
+    runs = [view.submit(endless, path) for path in begun]
+    until(lambda: all(path.exists() for path in begun), "all slots are busy")
+    assert all(future.cancel() for future in runs)
+    assert keeper.result(10) == 4
+    assert view.submit(pow, 2, 3).result(10) == 8, "there is a slot again"
+    assert sorted(client.map(abs, range(-20, 0))) == list(range(1, 21))
+    report = client.report(keeper)
+    assert (report.failed, report.balanced) == (0, True)
+    assert report.cancelled >= len(runs)
+
+
+def test_tasks_of_a_higher_priority_overtake_those_that_wait(client: Client, tmp_path: Path) -> None:
+    def note(item: int) -> int:
+        time.sleep(0.02)
+        with (tmp_path / "order").open("a") as file:
+            file.write(f"{item}\n")
+        return item
+
+    low = client.with_options(priority=-1).map(note, range(200))
+    until((tmp_path / "order").exists, "the first job is under way")
+    assert list(client.with_options(priority=5).map(note, range(1000, 1020))) == list(range(1000, 1020))
+    before = (tmp_path / "order").read_text().split()
+    assert len([item for item in before if int(item) < 1000]) < 180, "the others have not been waited for"
+    assert list(low) == list(range(200))
+
+
+def test_a_whole_job_is_cancelled_by_its_number(client: Client) -> None:
+    results = client.map(time.sleep, [0.0] + [60.0] * 20)
+    assert next(results) is None
+    assert client.cancel(results).state == "cancelled"
+    with pytest.raises(concurrent.futures.CancelledError):
+        list(results)
+    assert client.submit(pow, 2, 2).result(10) == 4, "what ran does not run on"
+    with pytest.raises(UsageError, match="knows no job 12"):
+        client.cancel(12)
+
+
 def test_a_call_after_a_cancelled_one_is_answered(client: Client) -> None:
     view = client.with_options(name="cancelled alone")
     view.submit(time.sleep, 0.01).cancel()

@@ -206,7 +206,7 @@ def test_damaged_values_fail_their_own_items_only(data: bytes) -> None:
 def test_items_that_the_controller_dropped_are_told() -> None:
     assert shown(Map(values(0, "a"), messages.Cancelled(JOB, 1, 3), values(3, "d"), done()).outcomes()) == [
         "a",
-        "ConnectionLostError",
+        "CancelledError",
         "d",
     ]
 

@@ -122,20 +122,39 @@ def test_a_job_can_be_cancelled() -> None:
     desk = silent()
     client, worker = running(desk, 2)
     assert desk.says(client, messages.Cancel(JOB, 0, 2)) == [
+        Send(client, messages.Cancelled(JOB, 0, 2)),
         Send(client, messages.JobDone(JOB)),
         Send(worker, messages.JobEnded(JOB)),
     ]
 
 
-def test_items_that_have_not_been_placed_can_be_cancelled() -> None:
+def test_items_can_be_cancelled_wherever_they_are() -> None:
     desk = silent()
     client, worker = desk.team(1)
     open_job(desk, client, SPREAD)
     items = tasks(0, 4)
     desk.says(client, messages.Submit(items))
     assert desk.says(worker, messages.Idle(0.0)) == introduced(worker, work(1, items.part(0, 1)), SPREAD)
-    assert desk.says(client, messages.Cancel(JOB, 0, 2)) == [Send(client, messages.Cancelled(JOB, 1, 2))]
+    assert desk.says(client, messages.Cancel(JOB, 0, 2)) == [
+        Send(client, messages.Cancelled(JOB, 0, 2)),
+        Send(worker, messages.Withdraw(JOB, 0, 2)),
+    ]
     assert desk.says(worker, messages.Idle(0.0)) == [Send(worker, work(2, items.part(2, 3)))]
+
+
+def test_anybody_may_end_a_job_and_ending_it_again_changes_nothing() -> None:
+    desk = silent()
+    client, worker = running(desk, 2)
+    other = desk.joins("client", 0)
+    said = desk.says(other, messages.Ask(1, "cancel", JOB))
+    assert said[:3] == [
+        Send(client, messages.Cancelled(JOB, 0, 2)),
+        Send(client, messages.JobDone(JOB)),
+        Send(worker, messages.JobEnded(JOB)),
+    ]
+    report = answer(desk, other, "cancel")
+    assert (report["state"], report["cancelled"], report["outstanding"]) == ("cancelled", 2, 0)
+    assert answer(desk, other, "cancel", JobId(99)) is None
 
 
 def test_a_job_ends_when_all_that_was_left_is_cancelled() -> None:
@@ -148,6 +167,7 @@ def test_a_job_ends_when_all_that_was_left_is_cancelled() -> None:
     assert desk.says(client, messages.Cancel(JOB, 1, 2)) == [
         Send(client, messages.Cancelled(JOB, 1, 2)),
         Send(client, messages.JobDone(JOB)),
+        Send(worker, messages.Withdraw(JOB, 1, 2)),
         Send(worker, messages.JobEnded(JOB)),
     ]
 

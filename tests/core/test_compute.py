@@ -23,7 +23,6 @@ from lbnet.types import (
     Member,
     Payload,
     PeerId,
-    RunId,
     SlotId,
     Span,
 )
@@ -183,7 +182,7 @@ def test_the_words_of_an_earlier_process_are_not_those_of_a_later_one() -> None:
 def test_queued_tasks_are_dropped_and_their_neighbours_stay() -> None:
     desk = Desk(JobOptions(), tasks(0, 1), tasks(10, 20), tasks(30, 40))
     desk.told()
-    desk.core.cancel(JOB, ROOT, 14, 32)
+    desk.core.withdraw(JOB, 14, 32)
     assert desk.told() == []
     assert sorted(desk.core.held(), key=lambda held: held.lo) == [span(0, 1), span(10, 14), span(32, 40)]
 
@@ -191,16 +190,15 @@ def test_queued_tasks_are_dropped_and_their_neighbours_stay() -> None:
 def test_a_resting_task_is_dropped() -> None:
     desk = Desk(JobOptions(retries=1, retry_delay_s=4.0), tasks(0, 1))
     desk.fails(1, 0)
-    desk.core.cancel(JOB, ROOT, 0, 9)
+    desk.core.withdraw(JOB, 0, 9)
     assert desk.core.held() == []
     assert desk.core.resting_until is None
 
 
-def test_of_another_origin_or_job_nothing_is_dropped() -> None:
+def test_of_another_job_nothing_is_dropped() -> None:
     desk = Desk(JobOptions(), tasks(0, 1), tasks(10, 20))
     desk.told()
-    desk.core.cancel(JobId(99), ROOT, 0, 50)
-    desk.core.cancel(JOB, RunId(99), 0, 50)
+    desk.core.withdraw(JobId(99), 0, 50)
     assert desk.told() == []
     assert desk.core.held() == [span(10, 20), span(0, 1)]
 
@@ -215,19 +213,19 @@ def in_a_slot() -> Desk:
 
 def test_a_task_in_a_slot_is_no_longer_held_and_ended_if_it_goes_on() -> None:
     desk = in_a_slot()
-    desk.core.cancel(JOB, ROOT, 3, 6)
+    desk.core.withdraw(JOB, 3, 6)
     assert desk.told() == [effects.Reclaim(SLOT, 1, 3), effects.Cancel(SLOT, 1, 3, 6)]
     assert desk.core.held() == [span(0, 3), span(6, 10)]
     # Those behind it come back, and nobody else does.
     desk.core.reclaimed(events.Reclaimed(SLOT, 1, 4))
     assert desk.core.held() == [span(6, 10), span(0, 3)]
-    desk.core.cancel(JOB, ROOT, 3, 6)
+    desk.core.withdraw(JOB, 3, 6)
     assert desk.told() == []
 
 
 def test_when_the_slot_of_a_cancelled_task_is_ended_nobody_is_blamed_and_the_rest_runs_again() -> None:
     desk = in_a_slot()
-    desk.core.cancel(JOB, ROOT, 3, 6)
+    desk.core.withdraw(JOB, 3, 6)
     desk.told()
     desk.dies()
     assert desk.told() == []
@@ -237,7 +235,7 @@ def test_when_the_slot_of_a_cancelled_task_is_ended_nobody_is_blamed_and_the_res
 
 def test_a_cancelled_task_that_kills_its_slot_is_not_blamed() -> None:
     desk = in_a_slot()
-    desk.core.cancel(JOB, ROOT, 3, 4)
+    desk.core.withdraw(JOB, 3, 4)
     desk.dies(1, 3)
     assert desk.core.held() == [span(0, 3), span(4, 10)]
     assert desk.core._attempts == {}
@@ -245,7 +243,7 @@ def test_a_cancelled_task_that_kills_its_slot_is_not_blamed() -> None:
 
 def test_a_cancelled_task_that_ends_by_itself_is_reported() -> None:
     desk = in_a_slot()
-    desk.core.cancel(JOB, ROOT, 0, 1)
+    desk.core.withdraw(JOB, 0, 1)
     desk.told()
     value = Group(VALUES, b"v", (member(0, 1),), 0.1, None)
     desk.core.slot_done(events.SlotDone(SLOT, 1, 1, (value,)))
@@ -261,7 +259,7 @@ def test_what_is_held_is_what_was_there_without_what_was_cancelled(
     desk.core.queue.append(tasks(10, 25))
     wanted = set(range(25))
     for lo, size in cancels:
-        desk.core.cancel(JOB, ROOT, lo, lo + size)
+        desk.core.withdraw(JOB, lo, lo + size)
         wanted -= set(range(lo, lo + size))
     if ends:
         desk.dies()

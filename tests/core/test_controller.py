@@ -136,6 +136,41 @@ def test_jobs_take_turns() -> None:
     assert served == [JOB, other, JOB, other]
 
 
+def test_a_job_of_a_higher_priority_is_placed_before_others() -> None:
+    desk = silent()
+    client, worker = desk.team(1)
+    high = JobId(8)
+    for job, options in ((high, replace(SPREAD, priority=1)), (JOB, SPREAD)):
+        open_job(desk, client, options, job)
+        desk.says(client, messages.Submit(tasks(0, 2, job=job)))
+    served = [placed(desk.says(worker, messages.Idle(0.0))) for _ in range(4)]
+    assert served == [[(worker, high)], [(worker, high)], [(worker, JOB)], [(worker, JOB)]]
+
+
+def test_workers_that_are_busy_with_lower_priorities_get_tasks_of_a_higher_one_all_the_same() -> None:
+    desk = silent()
+    client, one, other = desk.team(2)
+    high = JobId(8)
+    open_job(desk, client)
+    desk.says(client, messages.Submit(tasks(0, 9)))
+    open_job(desk, client, replace(SPREAD, priority=3), high)
+    assert placed(desk.says(client, messages.Submit(tasks(0, 4, job=high)))) == [(one, high), (other, high)]
+    done = messages.Result(high, (group(member(0, 1), seconds=0.1),), ())
+    assert placed(desk.says(other, messages.NonIdle(5.0, 3))) == [], "it has enough"
+    assert placed(desk.says(one, done)) == [(one, high)], "it has finished what it got"
+
+
+def placed(effects: list[Effect]) -> list[tuple[PeerId, JobId]]:
+    """Who got work, and of which job."""
+    sent = [effect for effect in effects if isinstance(effect, Send)]
+    return [
+        (effect.to, batch.job)
+        for effect in sent
+        if isinstance(effect.message, messages.SendWork)
+        for batch in effect.message.batches
+    ]
+
+
 def test_a_job_that_says_nothing_is_placed_as_the_controller_was_told() -> None:
     desk = silent()
     client, worker = desk.team(1)

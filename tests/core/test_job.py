@@ -44,10 +44,9 @@ def commit(job: Job, lo: int, hi: int, origin: int = ROOT, run: int = ROOT, chil
 
 
 def cancel(job: Job, lo: int, hi: int) -> list[tuple[int, int]]:
-    """Drop items that wait. Returns what the client is told of it."""
+    """Drop items. Returns what the client is told of it."""
     before = job.outbox.end
-    for left, right in job.withdraw(lo, hi):
-        job.apply(records.Dropped(job.id, left, right))
+    job.apply(records.Dropped(job.id, lo, hi))
     told = job.outbox.kept()[before - job.outbox.taken :]
     assert all(isinstance(outcome, messages.Cancelled) for outcome in told)
     return [(outcome.lo, outcome.hi) for outcome in told if isinstance(outcome, messages.Cancelled)]
@@ -151,7 +150,7 @@ def test_what_could_not_be_delivered_is_placed_next() -> None:
     taken=st.integers(0, 30),
     bounds=st.lists(st.integers(0, 45), min_size=2, max_size=2).map(sorted),
 )
-def test_cancelling_drops_the_items_that_were_not_placed(sizes: list[int], taken: int, bounds: list[int]) -> None:
+def test_cancelling_drops_items_wherever_they_are(sizes: list[int], taken: int, bounds: list[int]) -> None:
     job = job_of(*sizes)
     placed: set[int] = set()
     while job.backlog and len(placed) < taken:
@@ -160,7 +159,7 @@ def test_cancelling_drops_the_items_that_were_not_placed(sizes: list[int], taken
     lo, hi = bounds
     dropped = {index for left, right in cancel(job, lo, hi) for index in range(left, right)}
     everything = set(range(sum(sizes)))
-    assert dropped == (everything - placed) & set(range(lo, hi))
+    assert dropped == everything & set(range(lo, hi))
     left = [index for part in job.backlog for index in range(part.lo, part.hi)]
     assert left == sorted(everything - placed - dropped)
     assert job.ledger.cancelled == len(dropped)
@@ -175,17 +174,18 @@ def _batches(sizes: list[int]) -> list[set[int]]:
     return [set(range(sum(sizes[:number]), sum(sizes[: number + 1]))) for number in range(len(sizes))]
 
 
-def test_cancelling_items_leaves_spawned_tasks_alone() -> None:
+def test_cancelling_an_item_that_is_done_drops_what_it_spawned() -> None:
     job = job_of(1)
     job.take(1)
     commit(job, 0, 1, run=7, children=(batch(0, 3, origin=7),))
     job.requeue(RunId(7), 0, 3)
-    assert cancel(job, 0, 3) == []
-    assert waiting(job) == [(7, 0, 3)]
+    assert cancel(job, 0, 3) == [(0, 1)]
+    assert waiting(job) == []
+    assert (job.ledger.cancelled, job.ledger.empty, job.store.size_bytes) == (3, True, 0)
     assert_counts(job)
 
 
-def test_an_item_that_is_done_and_waits_again_is_not_cancelled() -> None:
+def test_an_item_that_is_done_is_not_cancelled() -> None:
     job = job_of(2)
     part = job.take(2)
     job.give_back(part)
@@ -210,7 +210,11 @@ def test_an_ended_job_keeps_its_books_and_drops_what_is_heavy() -> None:
     assert (report.submitted, report.done, report.cancelled, report.outstanding) == (3, 1, 2, 0)
     assert report.balanced
     assert report.workers == (WorkerReport("worker", 2, 2, 3.5, 4, 5, 6, 7),)
-    assert [type(outcome) for outcome in job.outbox.kept()] == [messages.Values, messages.JobDone]
+    assert [type(outcome) for outcome in job.outbox.kept()] == [
+        messages.Values,
+        messages.Cancelled,
+        messages.JobDone,
+    ]
 
 
 def test_a_worker_that_has_told_nothing_has_no_share_yet() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lbnet import limits
@@ -80,6 +82,14 @@ def test_the_job_that_was_opened_last_decides_and_after_it_the_one_before() -> N
     # More items of the older one change nothing.
     assert told(desk.says(client, messages.Submit(tasks(1, 2)))) == []
     assert closes(desk, client, worker, OTHER_JOB) == [messages.Balance("pmap", False)]
+
+
+def test_the_job_of_the_highest_priority_decides() -> None:
+    desk = Desk()
+    client, _ = desk.team(1)
+    desk.says(client, *opening(replace(with_strategy("rp"), priority=1)))
+    assert told(desk.says(client, messages.Submit(tasks(0, 1)))) == [messages.Balance("rp", True)]
+    assert opens(desk, client, "pmap", OTHER_JOB) == []
 
 
 def test_a_job_without_tasks_decides_nothing() -> None:

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lbnet import limits
-from lbnet.core.ledger import Committed, Ledger, LedgerNews, Requeue, RootSettled, children_of, len_of
+from lbnet.core.ledger import Committed, Ledger, LedgerNews, Requeue, RootSettled, Withdrawn, children_of, len_of
 from lbnet.types import COMBINED, FAILED, ROOT, SILENT, VALUES, Batch, Failure, Group, JobId, Member, Payload, RunId
 
 BOOM = Failure("exception", "boom", "", "worker a", b"")
@@ -157,17 +157,17 @@ def test_an_item_is_settled_after_the_last_of_its_descendants() -> None:
     assert settled(ledger.commit(group(VALUES, member(1, 2, root=1, run=7, children=2)))) == []
     assert settled(ledger.commit(group(SILENT, member(0, 1, 7, parent=(ROOT, 1), root=1, run=8, children=1)))) == []
     assert settled(ledger.commit(group(SILENT, member(1, 2, 7, parent=(ROOT, 1), root=1)))) == []
-    assert ledger.unsettled() == [0, 1]
+    assert list(ledger.unsettled()) == [(0, 2)]
     last = ledger.commit(group(SILENT, member(0, 1, 8, parent=(7, 0), root=1)))
     assert last[-1] == RootSettled(1, None)
-    assert ledger.unsettled() == [0]
+    assert list(ledger.unsettled()) == [(0, 1)]
     assert_balanced(ledger)
 
 
 def test_an_item_that_spawned_nothing_is_settled_by_its_value_alone() -> None:
     ledger = ledger_of(2)
     assert settled(ledger.commit(values(0, 2))) == []
-    assert ledger.unsettled() == []
+    assert not ledger.unsettled()
 
 
 def test_the_first_failure_of_a_family_is_told_when_it_is_settled() -> None:
@@ -457,8 +457,8 @@ def test_a_combined_value_of_an_item_that_spawned() -> None:
 def test_cancelled_items_do_not_run() -> None:
     ledger = ledger_of(10)
     ledger.commit(values(3, 5))
-    assert ledger.cancel(0, 6) == [(0, 3), (5, 6)]
-    assert ledger.cancel(0, 6) == []
+    assert ledger.cancel(0, 6) == Withdrawn(((0, 3), (5, 6)), ((ROOT, 0, 3), (ROOT, 5, 6)), ())
+    assert ledger.cancel(0, 6) == Withdrawn((), (), ())
     assert (ledger.cancelled, ledger.outstanding) == (4, 4)
     assert_balanced(ledger)
     ledger.commit(values(0, 10))
@@ -469,12 +469,44 @@ def test_cancelled_items_do_not_run() -> None:
 def test_children_of_a_cancelled_item_are_orphans_whenever_they_come() -> None:
     ledger = ledger_of(2)
     ledger.commit(group(SILENT, member(0, 2, 7)))
-    assert ledger.cancel(0, 1) == [(0, 1)]
+    assert ledger.cancel(0, 1) == Withdrawn(((0, 1),), ((ROOT, 0, 1),), ())
     ledger.commit(group(SILENT, member(2, 3, 7)))
     assert ledger.orphans == 3
     assert ledger._early == {}
     assert ledger._early_count == 0
     assert_balanced(ledger)
+
+
+def test_descendants_are_cancelled_with_their_item() -> None:
+    ledger = ledger_of(2)
+    ledger.commit(group(SILENT, member(0, 1, run=7, children=3)))
+    ledger.commit(group(SILENT, member(0, 1, 7, parent=(ROOT, 0), run=8, children=2)))
+    withdrawn = ledger.cancel(0, 1)
+    assert withdrawn.items == ((0, 1),)
+    assert sorted(withdrawn.tasks) == [(7, 1, 3), (8, 0, 2)]
+    assert (ledger.cancelled, ledger.outstanding, list(ledger.unsettled())) == (4, 1, [(1, 2)])
+    assert ledger.commit(group(SILENT, member(1, 2, 7, parent=(ROOT, 0), run=9, children=5))) == []
+    assert ledger.commit(group(SILENT, member(0, 1, 9, parent=(7, 1)))) == [], "what it spawned never existed"
+    assert ledger._early == {}
+    assert_balanced(ledger)
+
+
+def test_a_combined_value_of_a_cancelled_item_and_another_is_dropped_and_the_other_runs_again() -> None:
+    ledger = ledger_of(2)
+    ledger.commit(group(SILENT, member(1, 2, run=7, children=2)))
+    both = group(COMBINED, member(0, 1, 5, parent=(ROOT, 0), root=0), member(0, 1, 7, parent=(ROOT, 1), root=1))
+    assert ledger.commit(both) == [], "it waits for its first parent"
+    assert ledger.cancel(0, 1).requeue == (Requeue(RunId(7), 0, 1),)
+    assert (ledger._early, ledger.held()) == ({}, [])
+    assert_balanced(ledger)
+
+
+def test_a_result_that_comes_after_the_cancel_waits_for_no_parent() -> None:
+    ledger = ledger_of(2)
+    ledger.cancel(0, 1)
+    assert ledger.commit(group(COMBINED, member(0, 1, 9, parent=(8, 3), root=0))) == []
+    assert ledger._early == {}
+    assert Ledger.of(ledger.books()) == ledger
 
 
 @pytest.mark.parametrize("end", ["fail_all", "cancel_all"])
@@ -485,7 +517,7 @@ def test_everything_that_is_outstanding_can_be_ended_at_once(end: str) -> None:
     getattr(ledger, end)()
     assert ledger.empty
     assert (ledger.failed, ledger.cancelled) == ((7, 0) if end == "fail_all" else (0, 7))
-    assert ledger.unsettled() == []
+    assert not ledger.unsettled()
     assert ledger.commit(group(SILENT, member(1, 2, 7))) == []
     assert ledger.commit(values(4, 5)) == []
     assert_balanced(ledger)
@@ -526,7 +558,7 @@ def test_a_ledger_and_the_one_from_its_books_go_their_own_ways() -> None:
     again = same_again(ledger)
     ledger.commit(group(SILENT, member(0, 2, 7)))
     assert (ledger.outstanding, again.outstanding) == (1, 3)
-    assert again.unsettled() == [0, 1]
+    assert list(again.unsettled()) == [(0, 2)]
 
 
 def test_what_waits_with_a_combined_value_is_in_the_books() -> None:
@@ -684,7 +716,7 @@ def test_the_books_balance_at_every_instant_and_the_job_ends(seed: int, items: i
     assert ledger.empty
     assert truth.settled == truth.existed
     assert len(roots_settled) == len(set(roots_settled))
-    assert ledger.unsettled() == []
+    assert not ledger.unsettled()
 
 
 hostile_members = st.builds(

@@ -118,7 +118,7 @@ def test_a_donation_is_about_what_was_asked_for_from_the_back(parts: list[tuple[
     first_taken_s = MEANS[given_away[0].payload.function]
     assert len(ids(given_away)) == 1 or given_s <= seconds + first_taken_s / 2 + 1e-9
     if queue.tasks:
-        last_left_s = MEANS[queue._batches[-1].payload.function]
+        last_left_s = MEANS[queue._lanes[0][-1].payload.function]
         assert given_s >= seconds - max(first_taken_s, last_left_s) / 2 - 1e-9
 
 
@@ -183,3 +183,31 @@ def test_items_are_not_children_of_a_lost_run() -> None:
     queue = queue_of(batch(0, 5))
     assert queue.drop_run(ROOT) == 0
     assert queue.tasks == 5
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(parts=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 4), st.booleans()), min_size=1, max_size=12))
+def test_the_highest_priority_runs_first_and_each_one_keeps_its_order(parts: list[tuple[int, int, bool]]) -> None:
+    alone = {job: WorkQueue(durations()) for job in range(1, 5)}
+    queue, at = WorkQueue(durations(), int), 0
+    for tasks, job, spawned in parts:
+        part = batch(at, at + tasks, job=job)
+        at += tasks
+        for each in (queue, alone[job]):
+            (each.push if spawned else each.append)(part)
+    ran = [queue.take(1) for _ in range(queue.tasks)]
+    assert [(part.job, part.lo) for part in ran] == [
+        (job, alone[job].take(1).lo) for job in (4, 3, 2, 1) for _ in range(alone[job].tasks)
+    ]
+
+
+def test_what_is_given_away_is_of_the_highest_priority_and_from_its_back() -> None:
+    queue = WorkQueue(durations(), int)
+    for part in (batch(0, 4, job=1), batch(4, 8, job=2), batch(8, 9, job=3)):
+        queue.append(part)
+    queue.take(1)
+    assert ids(queue.donate(0.02)) == [(2, ROOT, 6), (2, ROOT, 7)]
+    queue.append(batch(9, 10, job=3))
+    assert queue.front() == batch(9, 10, job=3)
+    queue.drop_job(JobId(2))
+    assert waiting_ids(queue) == [(3, ROOT, 9), *((1, ROOT, index) for index in range(4))]

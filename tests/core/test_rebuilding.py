@@ -258,7 +258,7 @@ def test_what_was_taken_is_not_there_and_the_rest_keeps_its_number() -> None:
 
 @pytest.mark.parametrize(
     ("state", "told"),
-    [("done", []), ("cancelled", []), ("failed", [messages.Failed])],
+    [("done", []), ("cancelled", [messages.Cancelled]), ("failed", [messages.Failed])],
 )
 def test_a_job_that_has_ended_tells_so_last(state: str, told: list[type]) -> None:
     rest = 1 if state == "done" else 2

@@ -100,7 +100,10 @@ DEATHS = {
 }
 
 
-LEAVING = {"workers leave": Plan(placement="spread", items=6, units=10, slots=2, leaves=3, grace_s=0.0)}
+LEAVING = {
+    "workers leave": Plan(placement="spread", items=6, units=10, slots=2, leaves=3, grace_s=0.0),
+    "items are cancelled": Plan(placement="spread", items=6, units=20, slots=2, withdrawals=6),
+}
 
 
 STRATEGIES = [name for name in registry.BUILT_IN if name != "sb"]
@@ -183,6 +186,15 @@ def test_when_workers_in_a_hurry_take_leave_nobody_is_blamed_and_nothing_is_lost
 def test_when_workers_take_leave_while_others_die_every_unit_is_counted_once(plan: Plan, grace_s: float) -> None:
     for seed in range(4):
         assert World(replace(plan, leaves=3, grace_s=grace_s), seed).run().state in {"done", "cancelled"}
+
+
+@pytest.mark.parametrize("strategy", registry.BUILT_IN)
+@pytest.mark.parametrize("plan", (CALM | ROUGH | DEATHS).values(), ids=(CALM | ROUGH | DEATHS).keys())
+def test_in_a_storm_of_cancels_nothing_comes_of_what_was_cancelled_and_all_of_the_rest(
+    plan: Plan, strategy: str
+) -> None:
+    outcome = World(replace(plan, strategy=strategy, withdrawals=4), 1, replayed=plan.journal).run()
+    assert outcome.state in {"done", "cancelled"}
 
 
 def test_the_world_reaches_the_places_where_it_can_go_wrong() -> None:
@@ -360,6 +372,10 @@ def a_worker_leaves_with_what_was_on_its_way(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Departure, "_released", property(lambda _: True, lambda *_: None), raising=False)
 
 
+def what_descends_from_a_cancelled_item_goes_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Ledger, "_is_withdrawn", lambda *_: False)
+
+
 def tickets_of_a_job_that_was_over_count_for_the_same_job(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ticket, "over", property(lambda _: False, lambda *_: None))
 
@@ -380,6 +396,7 @@ TEETH: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
     (tickets_of_a_job_that_was_over_count_for_the_same_job, "the controller dies"),
     (tasks_of_a_worker_that_leaves_are_blamed, "workers leave"),
     (a_worker_leaves_with_what_was_on_its_way, "workers leave"),
+    (what_descends_from_a_cancelled_item_goes_on, "items are cancelled"),
 ]
 
 

@@ -85,6 +85,7 @@ class Plan:
     failures: int = 0
     refused: float = 0.0
     cancels: bool = False
+    withdrawals: int = 0
     controller_crashes: int = 0
     uplink_cuts: int = 0
     leaves: int = 0
@@ -305,6 +306,7 @@ class World:
             "cut": plan.link_cuts,
             "failure": plan.failures,
             "cancel": int(plan.cancels),
+            "withdrawal": plan.withdrawals,
             "controller": plan.controller_crashes,
             "uplink": plan.uplink_cuts,
             "leave": plan.leaves,
@@ -630,6 +632,9 @@ class World:
                 slot.known.clear()
                 slot.said.clear()
             return
+        if isinstance(effect, effects.Cancel):
+            self._cancel_in(worker, effect)
+            return
         if isinstance(effect, effects.Kill):
             self._kill(worker, effect.slot)
             return
@@ -786,6 +791,23 @@ class World:
         self._client_says(cancel)
         return True
 
+    def _fault_withdrawal(self) -> bool:
+        """The client does not want some items any more."""
+        lo = self.rng.randrange(self.plan.items)
+        cancel = messages.Cancel(JOB, lo, min(lo + self.rng.choice([1, 1, 3]), self.plan.items))
+        self._model_client.said.append(cancel)
+        self._client_says(cancel)
+        return True
+
+    def _cancel_in(self, worker: ModelWorker, effect: effects.Cancel) -> None:
+        """A cancelled task that runs ends by itself soon, or its slot is ended, and then nobody is named."""
+        slot = worker.slots[effect.slot]
+        running = slot.runs[0] if slot.alive and slot.runs else None
+        if running is None or running.task is None or running.effect.ticket != effect.ticket:
+            return
+        if effect.lo <= running.task.index < effect.hi and self.rng.random() < 0.5:
+            self._kill(worker, effect.slot, named=False)
+
     def _fault_slot(self) -> bool:
         living = [
             (worker, number)
@@ -800,10 +822,10 @@ class World:
         self._kill(worker, SlotId(number))
         return True
 
-    def _kill(self, worker: ModelWorker, number: SlotId) -> None:
+    def _kill(self, worker: ModelWorker, number: SlotId, *, named: bool = True) -> None:
         slot = worker.slots[number]
         ticket, index = -1, -1
-        if slot.runs and slot.runs[0].at < slot.runs[0].effect.batch.hi:
+        if named and slot.runs and slot.runs[0].at < slot.runs[0].effect.batch.hi:
             run = slot.runs[0]
             if run.task is not None:
                 ticket, index = run.effect.ticket, run.task.index
@@ -963,10 +985,19 @@ class World:
         self._rule(self._state in {"", job.state}, "a job ended twice")
         self._state = job.state
         self._ended = job
-        allowed = ("done", "cancelled") if self.plan.cancels else ("done",)
+        allowed = ("done", "cancelled") if self.plan.cancels or self.plan.withdrawals else ("done",)
         self._rule(job.state in allowed, f"the job ended as {job.state}")
         if job.state == "done":
-            self._rule(self._counted.keys() == set(self._units), "a job was declared done too early")
+            self._rule(self._counted.keys() >= self._units_of(self._wanted(job)), "a job was declared done too early")
+
+    def _wanted(self, job: Job) -> set[int]:
+        """The items that nobody has cancelled."""
+        gone = {index for part in job.ledger.books().withdrawn for index in range(part.lo, part.hi)}
+        return set(range(self.plan.items)) - gone
+
+    def _units_of(self, items: Iterable[int]) -> set[int]:
+        units = self.plan.units
+        return {unit for item in items for unit in range(item * units, (item + 1) * units)}
 
     def _client_says(self, message: messages.Message) -> None:
         if self._has_uplink(self.client):
@@ -1014,7 +1045,11 @@ class World:
         elif isinstance(message, messages.Settled):
             self._open_roots.discard(message.root)
             self._settle(message.root, open_=False)
-        elif not isinstance(message, messages.JobDone | messages.Cancelled):
+        elif isinstance(message, messages.Cancelled):
+            for index in range(message.lo, message.hi):
+                self._open_roots.discard(index)
+                self._settle(index, open_=False)
+        elif not isinstance(message, messages.JobDone):
             raise self._broken(f"the client was told {message}")
 
     def _settle(self, root: int, *, open_: bool) -> None:
@@ -1031,9 +1066,13 @@ class World:
             self._rule(self._settled == set(range(self.plan.items)), "the client waits for an item")
             self._rule(not self._open_roots, "the client waits for what an item spawned")
             counted = self._at_client if self.plan.reduce else self._counted
-            self._rule(counted == Counter(self._units), "the units do not add up")
+            wanted = self._units_of(self._wanted(job))
+            found = Counter({unit: count for unit, count in counted.items() if unit in wanted})
+            self._rule(found == Counter(wanted), "the units do not add up")
+            self._rule(max(counted.values(), default=1) == 1, "a unit came twice")
         if not (self.plan.worker_crashes or self._crashes or self.plan.uplink_cuts or self.plan.reduce):
-            self._rule(job.requeued == 0, "work was lost, and found again, although no worker was lost")
+            again = job.requeued and not self.plan.withdrawals
+            self._rule(not again, "work was lost, and found again, although no worker was lost")
         for peer, worker in self.workers.items():
             if worker.alive:
                 self._rule(not worker.core.held(), f"worker {peer} holds tasks of a job that has ended")

@@ -19,7 +19,7 @@ NAMES_IN_ORDER = [
     "AskInventory", "Inventory", "Goodbye", "JobRefused",
     "Balance", "Peers", "IdleNews", "AskWork", "AskThrough", "AskTarget", "Target", "Offer", "Asked",
     "Submitted", "Attach", "Attached", "Taken", "Rejoined", "Kept", "Beat",
-    "Drain", "Leave", "Leaving", "Released",
+    "Drain", "Leave", "Leaving", "Released", "Withdraw",
 ]  # fmt: skip
 
 GREETING = frozenset({Hello, Welcome, Refused})

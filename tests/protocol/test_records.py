@@ -33,7 +33,7 @@ FIELDS = {
     "Ended": "job state reason at",
     "Books": "opened total state ended_at requeued taken ledger tallies",
     "Stored": "batch remaining",
-    "LedgerBooks": "submitted spawned done failed cancelled duplicates orphans roots runs families early",
+    "LedgerBooks": "submitted spawned done failed cancelled duplicates orphans roots runs families early withdrawn",
     "RunBooks": "run root outstanding",
     "FamilyBooks": "root outstanding failure",
     "EarlyBooks": "parent_origin parent_index waiting group",
@@ -98,7 +98,7 @@ def test_the_bytes_are_one_array_of_the_kind_and_the_fields() -> None:
 
 
 def test_what_is_not_known_yet_is_written_as_nothing() -> None:
-    books = records.LedgerBooks(0, 0, 0, 0, 0, 0, 0, (), (), (records.FamilyBooks(1, 2, None),), ())
+    books = records.LedgerBooks(0, 0, 0, 0, 0, 0, 0, (), (), (records.FamilyBooks(1, 2, None),), (), ())
     opened = records.Opened(JobId(1), PeerId(1), 1, JobOptions(), 0.0, 0)
     for total, ended_at in ((None, None), (0, 0.0), (3, 1.5)):
         written = records.Books(opened, total, "running", ended_at, 0, 0, books, ())
