@@ -455,7 +455,14 @@ class Controller:
 
     def _on_relay(self, peer: PeerId, message: messages.Relay) -> None:
         """A donor could not reach a requester: the work goes this way."""
-        batches = tuple(batch for batch in message.batches if batch.job in self._jobs.running)
+        # A function may have been said while the job was not known here, after a restart: its tasks are missed, and run
+        # again.
+        batches = tuple(
+            batch
+            for batch in message.batches
+            if batch.job in self._jobs.running
+            and (not batch.payload.function or batch.payload.function in self._jobs.running[batch.job].functions)
+        )
         for batch in batches:
             problem = checks.problem_of_batch(batch, self._jobs.running[batch.job].functions)
             if problem is not None:
