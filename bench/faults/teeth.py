@@ -191,7 +191,7 @@ def running_tasks_are_placed_again(plant: Plant) -> None:
 
     def restless(recovery: Recovery, now: float, workers: Collection[PeerId], *, still: bool) -> None:  # noqa: ARG001
         if not recovery.asking:
-            recovery.ask(workers)
+            recovery.ask(workers, "why not")
 
     plant.set(Recovery, "look", restless)
 

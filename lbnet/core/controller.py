@@ -267,7 +267,7 @@ class Controller:
             self._send(donor, messages.Ack(transfer))
         if self._workers:
             if not (worker.leaving and on_purpose):
-                self._recovery.ask(self._workers)
+                self._recovery.ask(self._workers, "a worker was lost")
             return
         self._recovery.nobody_left()
         self._last_worker_lost = f"{worker.name}: {reason}"
