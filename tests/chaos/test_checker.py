@@ -257,9 +257,9 @@ class TestFiles:
 
 class TestJobs:
     def test_a_job_and_its_answers_are_the_same_each_time_and_differ_by_seed(self) -> None:
-        drawn = [jobs.draw(tuple(JobKind), Dice(1, number)) for number in range(40)]
-        assert drawn == [jobs.draw(tuple(JobKind), Dice(1, number)) for number in range(40)]
-        assert drawn != [jobs.draw(tuple(JobKind), Dice(2, number)) for number in range(40)]
+        drawn = [jobs.draw(tuple(JobKind), Dice(1, number)) for number in range(100)]
+        assert drawn == [jobs.draw(tuple(JobKind), Dice(1, number)) for number in range(100)]
+        assert drawn != [jobs.draw(tuple(JobKind), Dice(2, number)) for number in range(100)]
         assert {each.kind for each in drawn} == set(JobKind)
 
     def test_a_job_survives_json(self) -> None:
