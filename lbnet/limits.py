@@ -22,7 +22,7 @@ GREETING_TIMEOUT_S = 5.0
 """A peer that connects and stays silent is dropped after this."""
 
 CONNECT_TIMEOUT_S = 10.0
-"""How long a client or worker tries to reach the controller before it says so."""
+"""How long a client or worker tries to reach the controller before it says so. Workers may be started first."""
 
 PEER_CONNECT_TIMEOUT_S = 5.0
 """How long a donor tries to reach a requester before the work goes through the controller."""
