@@ -22,7 +22,7 @@ GREETING_TIMEOUT_S = 5.0
 """A peer that connects and stays silent is dropped after this."""
 
 CONNECT_TIMEOUT_S = 10.0
-"""How long a client or worker tries to reach the controller before it says so."""
+"""How long a client or worker tries to reach the controller before it says so. Workers may be started first."""
 
 PEER_CONNECT_TIMEOUT_S = 5.0
 """How long a donor tries to reach a requester before the work goes through the controller."""
@@ -142,7 +142,10 @@ REJOIN_TIMEOUT_S = 300.0
 """How long a worker goes on without its controller."""
 
 REJOIN_GRACE_S = 2.0
-"""A controller that was started again gives workers so long to come back before it asks who holds what."""
+"""A controller that was started again gives workers so long to come back before it asks who holds what.
+
+If all that it knows of are back before, it asks at once.
+"""
 
 CLIENT_GRACE_S = 30.0
 """A client whose link broke gets this long to come back before its jobs are cancelled."""

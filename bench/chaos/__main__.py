@@ -1,9 +1,10 @@
 """Does what went in come out, once, whatever is killed? Real processes and random faults from a seed.
 
-A controller, workers and clients run by the command line, on the loopback interface or in network namespaces. Clients
-submit jobs whose answers are known, and write down what they get; faults hit their victims meanwhile; then everything
-is healed and must settle. The exit code is 1 if a rule was violated: then the files of the run are kept. Whatever ends
-this program, short of SIGKILL, it leaves no process, namespace or mount behind.
+A controller, workers and clients run by the command line, in network namespaces of their own if this user may make
+such, else on the loopback interface. Clients submit jobs whose answers are known, and write down what they get; faults
+hit their victims meanwhile; then everything is healed and must settle. The exit code is 1 if a rule was violated: then
+the files of the run are kept. Whatever ends this program, short of SIGKILL, it leaves no process, namespace or mount
+behind.
 
 The plan is the same for the same seed and options. The moment at which a fault meets the programs is not: a violation
 may need several runs to show again.
@@ -24,10 +25,10 @@ from types import FrameType
 from typing import TypeVar
 
 from bench.chaos import plan, report
-from bench.chaos.cluster import Abilities, Cluster, abilities
+from bench.chaos.cluster import Cluster
 from bench.chaos.disk import SmallDisk, can_mount
 from bench.chaos.faults import NETWORK, FaultKind, Victim
-from bench.chaos.network import Loopback, Namespaces, Network
+from bench.chaos.network import Loopback, Network, namespaces
 from bench.chaos.run import Run, Tally
 from bench.chaos.watch import Watch
 from lbnet.errors import UsageError
@@ -35,7 +36,6 @@ from lbnet.errors import UsageError
 E = TypeVar("E", bound=StrEnum)
 
 _SEEDS = 1_000_000
-_NEVER_OUTSIDE = "they need --namespaces"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,16 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> Tally:
     seed = int(time.time()) % _SEEDS if options.seed is None else options.seed
-    able = abilities()
-    _check_victims(options, able)
     folder = Path(tempfile.mkdtemp(prefix="lbnet-chaos-", dir=options.folder))
     network: Network = Loopback()
     disk: SmallDisk | None = None
     tally: Tally | None = None
     try:
+        why_not = "they were not wanted"
         if options.namespaces:
-            network = Namespaces(_nodes(options))
-        skipped = _skipped(options, network, able)
+            network, why_not = namespaces(_nodes(options))
+        skipped = _skipped(options, network, why_not)
         if FaultKind.DISK in options.faults and FaultKind.DISK not in skipped:
             disk = SmallDisk(folder / "state")
         setting = plan.Setting(
@@ -80,7 +79,7 @@ def _run(options: argparse.Namespace) -> Tally:
         print("\n".join(report.planned(drawn)))
         for why in dict.fromkeys(skipped.values()):
             print(f"skipped: {', '.join(kind for kind in skipped if skipped[kind] == why)}: {why}")
-        cluster = Cluster(drawn, folder, network, able, disk, journal=Victim.CONTROLLER in options.victims)
+        cluster = Cluster(drawn, folder, network, disk, journal=Victim.CONTROLLER in options.victims)
         watch = Watch(cluster)
         run = Run(cluster, watch, options.settle, lambda text: print(text, flush=True) if options.verbose else None)
         tally = run.run()
@@ -99,31 +98,15 @@ def _run(options: argparse.Namespace) -> Tally:
     return tally
 
 
-def _check_victims(options: argparse.Namespace, able: Abilities) -> None:
-    deadly = [kind for kind in (FaultKind.KILL, FaultKind.TERM) if kind in options.faults]
-    if Victim.CONTROLLER in options.victims and deadly and not able.journal:
-        raise UsageError(
-            "this lbnet has no journal (`lbnet controller --help` names no --state-dir), so nothing survives the death "
-            "of its controller: leave `controller` out of --victims, or kill and term out of --faults"
-        )
-
-
-def _skipped(options: argparse.Namespace, network: Network, able: Abilities) -> dict[FaultKind, str]:
+def _skipped(options: argparse.Namespace, network: Network, why_not: str) -> dict[FaultKind, str]:
     """Faults that were asked for and cannot be had, each with the reason."""
-    skipped = {}
-    for kind in options.faults:
-        if kind in NETWORK and kind not in network.kinds:
-            reason = "this kernel has no netem" if options.namespaces else _NEVER_OUTSIDE
-            skipped[kind] = reason
+    reason = "this kernel has no netem" if network.kinds else f"no network namespaces: {why_not}"
+    skipped = {kind: reason for kind in options.faults if kind in NETWORK and kind not in network.kinds}
     if FaultKind.DISK in options.faults:
         if Victim.CONTROLLER not in options.victims:
             skipped[FaultKind.DISK] = "the controller is no victim"
-        elif not able.journal:
-            skipped[FaultKind.DISK] = "this lbnet has no journal"
         elif not can_mount():
             skipped[FaultKind.DISK] = "a small disk can only be mounted by root"
-    if FaultKind.STOP_LONG in options.faults and not able.deadline:
-        skipped[FaultKind.STOP_LONG] = "this lbnet has no --deadline that one could be longer than"
     return skipped
 
 
@@ -144,7 +127,7 @@ def _again(options: argparse.Namespace, seed: int) -> str:
         value = getattr(options, name)
         if value != parser.get_default(name):
             words.append(f"--{name} {','.join(value)}")
-    return " ".join([*words, *(["--namespaces"] if options.namespaces else [])])
+    return " ".join([*words, *([] if options.namespaces else ["--no-namespaces"])])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -159,9 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--victims",
         type=lambda text: _names(text, Victim),
-        default=(Victim.WORKER,),
+        default=tuple(Victim),
         metavar="WHO,...",
-        help=f"who may be hit, of {', '.join(Victim)} (worker)",
+        help=f"who may be hit, of {', '.join(Victim)} (all)",
     )
     add(
         "--faults",
@@ -172,7 +155,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--deadline", type=_positive, default=3.0, help="seconds after which a silent link counts as dead (3)")
     add("--settle", type=_positive, default=60.0, help="seconds in which everything must settle at the end (60)")
-    add("--namespaces", action="store_true", help="a network namespace for each process; needs root")
+    add(
+        "--namespaces",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a network namespace for each process, with faults of its link; without root there are none (yes)",
+    )
     add("--folder", type=Path, help="where the files of the run go")
     add("--keep", action="store_true", help="keep them although every rule holds")
     add("--verbose", action="store_true", help="print faults as they happen")

@@ -16,6 +16,8 @@ from bench.chaos.history import Entry, What
 from bench.chaos.jobs import Answer, Job, JobKind
 
 _SHOWN = 5
+_CALLS = (JobKind.CALLS, JobKind.WITHDRAWN)
+"""Each outcome of these comes for itself: they have no order."""
 
 
 class ViolationError(Exception):
@@ -24,17 +26,27 @@ class ViolationError(Exception):
 
 @dataclass
 class Books:
-    """One job, as its client saw it."""
+    """One job, as its client saw it.
+
+    Attributes:
+        kept: it was handed in: every life of its client reads it, until one gets to the end.
+        got: items that have an outcome.
+        earlier: those that an earlier reader has got. The last of them may come again.
+        withdrawn: items that nobody wants any more.
+    """
 
     job: Job
     answers: list[Answer]
     got: set[int] = field(default_factory=set)
+    earlier: set[int] = field(default_factory=set)
+    withdrawn: set[int] = field(default_factory=set)
+    kept: bool = False
     cancelled: bool = False
     ended: bool = False
 
     def missing(self) -> list[int]:
         """Items without an outcome."""
-        return [index for index in range(self.job.count) if index not in self.got]
+        return [index for index in range(self.job.count) if index not in self.got and index not in self.withdrawn]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,12 @@ class Checker:
         match entry.what:
             case What.CANCEL:
                 books.cancelled = True
+            case What.WITHDRAW:
+                books.withdrawn.add(entry.index)
+            case What.HANDED_IN:
+                books.kept = True
+            case What.READ:
+                books.earlier = set(books.got)
             case What.BROKEN:
                 raise ViolationError(f"job {entry.job} ({books.job.kind}) broke at its client: {entry.value}")
             case What.END:
@@ -98,7 +116,7 @@ class Checker:
         return [
             f"job {name} ({books.job.kind}) lacks {_some(books.missing())} of {books.job.count:,} outcomes"
             for name, books in self.books.items()
-            if not books.ended and not name.startswith(tuple(self._abandoned))
+            if not books.ended and (books.kept or not name.startswith(tuple(self._abandoned)))
         ]
 
     def _outcome(self, entry: Entry, books: Books) -> None:
@@ -107,14 +125,20 @@ class Checker:
             raise ViolationError(f"outcome of nobody: {where}: the job has {books.job.count:,} items")
         if books.ended:
             raise ViolationError(f"late outcome: {where}: its job has ended")
-        if entry.index in books.got:
+        if entry.index in books.withdrawn:
+            raise ViolationError(f"late outcome: {where} was withdrawn, and has got {entry.what} {entry.value!r}")
+        again = entry.index in books.earlier
+        if entry.index in books.got and not again:
             raise ViolationError(f"duplicate: {where} has got a second outcome, {entry.what} {entry.value!r}")
-        if books.job.ordered and books.job.kind is not JobKind.CALLS and entry.index != len(books.got):
+        if books.job.ordered and books.job.kind not in _CALLS and entry.index != len(books.got):
             raise ViolationError(f"out of order: {where} came when item {len(books.got)} was due")
         true = books.answers[entry.index]
         got = Answer(entry.value) if entry.what is What.VALUE else Answer(error=str(entry.value))
         if got != true:
             raise ViolationError(f"wrong outcome: {where}: got {_said(got)}, the truth is {_said(true)}")
+        books.earlier.discard(entry.index)
+        if again:
+            return
         books.got.add(entry.index)
         self.outcomes += 1
         self.failed += entry.what is What.ERROR
@@ -159,8 +183,16 @@ class Checker:
         spawned = jobs.spawned(books.job)
         spawned = counts["spawned"] if spawned is None else spawned
         failed = sum(bool(answer.error) for answer in books.answers)
-        done = books.job.count + spawned - failed
-        true = {"submitted": books.job.count, "spawned": spawned, "done": done, "failed": failed}
+        # What was withdrawn may have been done before that was heard.
+        cancelled = min(counts["cancelled"], len(books.withdrawn))
+        done = books.job.count + spawned - failed - cancelled
+        true = {
+            "submitted": books.job.count,
+            "spawned": spawned,
+            "done": done,
+            "failed": failed,
+            "cancelled": cancelled,
+        }
         if any(counts[key] != number for key, number in true.items()):
             raise ViolationError(f"wrong books: status of job {name} says {counts}, the truth is {true}")
 

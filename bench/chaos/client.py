@@ -10,18 +10,20 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.chaos import jobs
 from bench.chaos.dice import Dice
-from bench.chaos.history import What, Writer
+from bench.chaos.history import Entry, Reader, What, Writer
 from bench.chaos.jobs import Job, JobKind
 from bench.chaos.tasks import combine, plain
 from lbnet import Client
 from lbnet.errors import ConnectError, ConnectionLostError, NoWorkersError, UsageError
+
+T = TypeVar("T")
 
 LANES = 2
 """Jobs at a time."""
@@ -46,10 +48,19 @@ class Lanes:
         name: of this life of the client; jobs' names begin with it.
         seed: of the jobs.
         kinds: of jobs.
+        left: jobs that earlier lives of this client have handed in, and not read to the end: their ids by their names.
     """
 
     def __init__(
-        self, client: Client, history: Writer, *, log: str, name: str, seed: int, kinds: Sequence[JobKind]
+        self,
+        client: Client,
+        history: Writer,
+        *,
+        log: str,
+        name: str,
+        seed: int,
+        kinds: Sequence[JobKind],
+        left: dict[str, int],
     ) -> None:
         self._client = client
         self._history = history
@@ -57,6 +68,7 @@ class Lanes:
         self._name = name
         self._seed = seed
         self._kinds = kinds
+        self._left = left
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -69,26 +81,38 @@ class Lanes:
                 thread.join(_JOIN_POLL_S)
 
     def _lane(self, lane: int) -> None:
+        left = list(self._left.items()) if lane == 0 else []
+        ends = all(self._ends(name, self._read, id_) for name, id_ in left)
         number = 0
-        while not self.stopping.is_set():
+        while ends and not self.stopping.is_set():
             name = f"{self._name}{lane}-{number}"
             job = jobs.draw(self._kinds, Dice(self._seed, name))
             self._history.write(What.OPEN, name, value=job.facts())
-            try:
-                self._one(name, job)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is not an outcome
-                self._history.write(What.BROKEN, name, value=f"{type(error).__name__}: {error}")
-                self.stopping.set()
-                return
-            self._history.write(What.END, name)
+            ends = self._ends(name, self._one, job)
             number += 1
+
+    def _ends(self, name: str, work: Callable[[str, T], None], what: T) -> bool:
+        """Do what there is to do for a job, and write down how it ended. Returns whether it ended well."""
+        try:
+            work(name, what)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is not an outcome
+            self._history.write(What.BROKEN, name, value=f"{type(error).__name__}: {error}")
+            self.stopping.set()
+            return False
+        self._history.write(What.END, name)
+        return True
 
     def _one(self, name: str, job: Job) -> None:
         limit = jobs.CRASH_LIMIT if job.kind is JobKind.FAILING else PATIENT_CRASH_LIMIT
         client = self._client.with_options(name=name, retries=job.retries, crash_limit=limit)
         fn = jobs.function(job, self._log, name)
-        if job.kind is JobKind.CALLS:
-            self._calls(name, {client.submit(fn, item): item[0] for item in jobs.items(job)})
+        if job.kind in {JobKind.CALLS, JobKind.WITHDRAWN}:
+            self._calls(name, job, {client.submit(fn, item): item[0] for item in jobs.items(job)})
+            return
+        if job.kind is JobKind.DETACHED:
+            id_ = client.submit_job(fn, jobs.items(job))
+            self._history.write(What.HANDED_IN, name, value=id_)
+            self._read(name, id_)
             return
         source = jobs.items(job) if job.streamed else list(jobs.items(job))
         results = client.map(
@@ -105,8 +129,27 @@ class Lanes:
             self._history.write(What.CANCEL, name)
             results.close()
 
-    def _calls(self, name: str, futures: dict[Future[Any], int]) -> None:
+    def _read(self, name: str, id_: int) -> None:
+        """A job that was handed in, by us or by an earlier life."""
+        self._history.write(What.READ, name)
+        try:
+            results = self._client.attach(id_, ordered=False, return_exceptions=True)
+        except UsageError as error:
+            if "knows no such job" in str(error):
+                return  # an earlier life has read all of it, and could not write that down
+            raise
+        for value in results:
+            self._outcome(name, value, None)
+
+    def _calls(self, name: str, job: Job, futures: dict[Future[Any], int]) -> None:
+        if job.taken < job.count and job.ordered:  # not always before the first has begun
+            next(as_completed(futures))
+        for future, index in futures.items():
+            if index >= job.taken and future.cancel():
+                self._history.write(What.WITHDRAW, name, index)
         for future in as_completed(futures):
+            if future.cancelled():
+                continue
             error = future.exception()
             self._outcome(name, future.result() if error is None else error, futures[future])
 
@@ -123,6 +166,22 @@ class Lanes:
 def _index_of(error: BaseException) -> int:
     found = [int(match.group(1)) for note in getattr(error, "__notes__", ()) if (match := _INDEX.fullmatch(note))]
     return found[0] if found else -1
+
+
+def left(earlier: Iterable[Entry]) -> dict[str, int]:
+    """Jobs that were handed in and not read to their end, by what earlier lives have written: ids by names."""
+    found: dict[str, int] = {}
+    for entry in earlier:
+        if entry.what is What.HANDED_IN:
+            found[entry.job] = int(entry.value)
+        elif entry.what is What.END:
+            found.pop(entry.job, None)
+    return found
+
+
+def _written(paths: Sequence[Path]) -> Iterator[Entry]:
+    for path in paths:
+        yield from Reader(path).entries()
 
 
 def _connected(address: str, name: str, stopping: threading.Event) -> Client | None:
@@ -144,6 +203,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", required=True, help="what the names of its jobs begin with")
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--kinds", required=True, metavar="KIND,...", type=lambda text: text.split(","))
+    parser.add_argument(
+        "--earlier", type=Path, nargs="*", default=(), metavar="FILE", help="histories of earlier lives"
+    )
     options = parser.parse_args(arguments)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
@@ -158,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name=options.name,
         seed=options.seed,
         kinds=[JobKind(kind) for kind in options.kinds],
+        left=left(_written(options.earlier)),
     )
     lanes.stopping = stopping
     lanes.run()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,36 +28,6 @@ EXCUSE_S = 15.0
 """So long after it was taken for dead, or after its controller was, a worker may end by itself."""
 
 _POLL_S = 0.02
-_HELP_LIMIT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Abilities:
-    """Which options this version of the command line has.
-
-    Attributes:
-        journal: ``--state-dir`` and ``--no-journal``.
-        deadline: ``--deadline``, of controllers and workers.
-    """
-
-    journal: bool
-    deadline: bool
-
-
-def abilities() -> Abilities:
-    """As the help texts say."""
-    texts = [
-        subprocess.run(
-            [*LBNET, role, "--help"],
-            env=environment(ROOT),
-            capture_output=True,
-            text=True,
-            timeout=_HELP_LIMIT_S,
-            check=True,
-        ).stdout
-        for role in ("controller", "worker")
-    ]
-    return Abilities("--state-dir" in texts[0], all("--deadline" in text for text in texts))
 
 
 @dataclass(eq=False)
@@ -88,7 +57,6 @@ class Cluster:
         plan: what they are started with.
         folder: for all files of the run.
         network: where they live.
-        abilities: of this version.
         disk: where the controller keeps its state; in ``folder`` if None.
         journal: whether the controller keeps one.
     """
@@ -96,7 +64,6 @@ class Cluster:
     plan: Plan
     folder: Path
     network: Network
-    abilities: Abilities
     disk: SmallDisk | None
     journal: bool
     controller: Member = field(init=False)
@@ -141,9 +108,8 @@ class Cluster:
         plan = self.plan
         command = [*LBNET, "controller", "--host", self.network.host("controller"), "--port", str(self.port)]
         command += ["--strategy", plan.strategy, "--placement", plan.placement, *self._deadline()]
-        if self.abilities.journal:
-            where = self.folder / "state" if self.disk is None else self.disk.where
-            command += ["--state-dir", str(where)] if self.journal else ["--no-journal"]
+        where = self.folder / "state" if self.disk is None else self.disk.where
+        command += ["--state-dir", str(where)] if self.journal else ["--no-journal"]
         return self.network.inside("controller", command)
 
     def _worker(self, index: int) -> Member:
@@ -159,12 +125,13 @@ class Cluster:
 
         def command(life: int) -> Sequence[str]:
             own = ["--history", str(self.history(index, life)), "--name", self.prefix(index, life)]
-            return self.network.inside(node, [*fixed, *own])
+            earlier = [str(self.history(index, number)) for number in range(life)]
+            return self.network.inside(node, [*fixed, *own, "--earlier", *earlier])
 
         return self._member(node, command)
 
     def _deadline(self) -> list[str]:
-        return ["--deadline", str(self.plan.setting.deadline_s)] if self.abilities.deadline else []
+        return ["--deadline", str(self.plan.setting.deadline_s)]
 
     def _member(self, node: str, command: Callable[[int], Sequence[str]]) -> Member:
         return Member(Role(node, command, self.folder / f"{node}.err", environment(ROOT)), node)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lbnet.errors import UsageError
 
-SIZE = "64m"
-"""Room for the journal of a run, and quickly filled."""
+SIZE = "256m"
+"""Room for the journal of a run, with inputs and results of several large jobs at a time, and quickly filled."""
 
 _BALLAST = "ballast"
 _CHUNK = bytes(1 << 20)

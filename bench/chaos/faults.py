@@ -22,7 +22,7 @@ class FaultKind(StrEnum):
     KILL = "kill"
     """SIGKILL; the same command is started again a moment later."""
     TERM = "term"
-    """SIGTERM, likewise."""
+    """SIGTERM, likewise: a worker takes leave. A controller that is told to end would end its cluster on purpose."""
     STOP = "stop"
     """SIGSTOP, and SIGCONT before anybody may think that it is dead."""
     STOP_LONG = "stop-long"
@@ -45,7 +45,7 @@ _PROCESSES = (Victim.WORKER, Victim.CONTROLLER, Victim.CLIENT)
 
 HITS: Mapping[FaultKind, tuple[Victim, ...]] = {
     FaultKind.KILL: (Victim.WORKER, Victim.SLOT, Victim.CONTROLLER, Victim.CLIENT),
-    FaultKind.TERM: (Victim.WORKER, Victim.CONTROLLER),
+    FaultKind.TERM: (Victim.WORKER,),
     FaultKind.STOP: (Victim.WORKER, Victim.SLOT, Victim.CONTROLLER, Victim.CLIENT),
     FaultKind.STOP_LONG: _PROCESSES,
     FaultKind.JOIN: (Victim.WORKER,),

@@ -35,6 +35,10 @@ class JobKind(StrEnum):
     """Single calls and their futures."""
     CANCELLED = "cancelled"
     """A map that its client gives up in the middle."""
+    WITHDRAWN = "withdrawn"
+    """Single calls, some of which their client does not want any more."""
+    DETACHED = "detached"
+    """A job that is handed in and read later; if its reader is killed, by the next life of that client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ class Job:
         ordered: whether values are asked for in the order of the items.
         streamed: whether the items come from a generator.
         retries: of tasks that raise.
-        taken: after so many outcomes a client gives it up; as many as there are if it does not.
+        taken: after so many outcomes a client gives it up; as many as there are if it does not. Of calls, those from
+            this one on are withdrawn.
     """
 
     kind: JobKind
@@ -83,10 +88,10 @@ def draw(kinds: Sequence[JobKind], dice: Dice) -> Job:
     seed = dice.whole(0, 1 << 30)
     low, high = _SIZES[kind]
     count = dice.whole(low, high)
-    ordered = kind in _REDUCED or dice.chance(0.5)
+    ordered = kind in _REDUCED or (dice.chance(0.5) and kind is not JobKind.DETACHED)
     streamed = dice.chance(0.3)
     retries = dice.whole(0, 2) if kind is JobKind.FAILING else 0
-    taken = dice.whole(0, count // 2) if kind is JobKind.CANCELLED else count
+    taken = dice.whole(0, count // 2) if kind in {JobKind.CANCELLED, JobKind.WITHDRAWN} else count
     return Job(kind, seed, count, ordered, streamed, retries, taken)
 
 
@@ -142,6 +147,8 @@ _SIZES: Mapping[JobKind, tuple[int, int]] = {
     JobKind.UNITS: (1, 6),
     JobKind.CALLS: (5, 60),
     JobKind.CANCELLED: (50, 400),
+    JobKind.WITHDRAWN: (5, 60),
+    JobKind.DETACHED: (100, 1_000),
 }
 
 
@@ -185,6 +192,8 @@ _ITEM: Mapping[JobKind, Callable[[int, Dice], Any]] = {
     JobKind.UNITS: _unit,
     JobKind.CALLS: _call,
     JobKind.CANCELLED: _call,
+    JobKind.WITHDRAWN: _call,
+    JobKind.DETACHED: _flat,
 }
 
 _FUNCTION: Mapping[JobKind, Callable[..., Any]] = {

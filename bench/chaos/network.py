@@ -80,7 +80,7 @@ class Namespaces:
 
     def __init__(self, nodes: Sequence[str]) -> None:
         if os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("tc")):
-            raise UsageError("--namespaces needs root and the commands ip and tc: leave it out, or run as root")
+            raise UsageError("they need root, and the commands ip and tc")
         self._prefix = f"lbc{os.getpid()}-"
         self._nodes = {node: number for number, node in enumerate(nodes, 1)}
         self._made: list[str] = []
@@ -163,6 +163,14 @@ class Namespaces:
             return False
         self.heal(node)
         return True
+
+
+def namespaces(nodes: Sequence[str]) -> tuple[Network, str]:
+    """Namespaces, or the loopback interface and why there are none."""
+    try:
+        return Namespaces(nodes), ""
+    except (UsageError, OSError) as error:
+        return Loopback(), str(error)
 
 
 def _run(*command: str) -> None:

@@ -109,6 +109,12 @@ def main() -> NoReturn:
         _end(str(error), 2)
     except (LbnetError, OSError) as error:  # also a full disk, or a cluster that did not start in time
         _end(str(error), 1)
+    except RuntimeError as error:  # Python 3.11 raises one for whatever a signal raises while a class is being made
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            _end("stopped", 130)
+        if isinstance(error.__cause__, SystemExit):
+            raise error.__cause__ from None
+        raise
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -129,8 +129,13 @@ class Controller:
 
     # --- a controller that was there before ---------------------------------------------------------
 
-    def restore(self, kept: Iterable[records.Record], now: float) -> None:
+    def restore(self, kept: Iterable[records.Record], now: float, workers: Collection[PeerId] | None = None) -> None:
         """Go on where the journal ends. Workers and clients come back by themselves; call it before any event.
+
+        Args:
+            kept: the journal.
+            now: the time.
+            workers: who was there: nothing is missed before they are back, or had the time to be. None: nobody knows.
 
         Raises:
             JournalError: the records make no sense in this order.
@@ -140,7 +145,7 @@ class Controller:
         for job in self._jobs.all():
             self._clients.expect(job.client, now)
         if self._jobs.running:
-            self._recovery.begin_again(now)
+            self._recovery.begin_again(now, workers)
             self._last_worker_lost = "with the controller, which was started again"
             self._no_workers_at = now + self._no_workers_timeout_s
 
@@ -242,6 +247,7 @@ class Controller:
             return
         self._workers[event.peer] = _Worker(event.name, event.host, event.pid, event.slots, event.address)
         self._balancer.joined(event.peer, event.address)
+        self._recovery.joined(event.peer, self._now)
         self._no_workers_at = None
         self._slots += event.slots
         for job in self._jobs.running.values():

@@ -30,6 +30,7 @@ class Recovery:
         self._rounds = 0
         self._stall = StallWatch()
         self._rejoined_at: float | None = None
+        self._expected: set[PeerId] | None = None
 
     @property
     def asking(self) -> bool:
@@ -42,9 +43,22 @@ class Recovery:
         times = [at for at in (self._rejoined_at, self._stall.at) if at is not None]
         return min(times, default=None)
 
-    def begin_again(self, now: float) -> None:
-        """The controller was started again: workers get some time to come back before anything is missed."""
-        self._rejoined_at = now + limits.REJOIN_GRACE_S
+    def begin_again(self, now: float, workers: Collection[PeerId] | None) -> None:
+        """The controller was started again: workers get some time to come back before anything is missed.
+
+        Args:
+            now: the time.
+            workers: who was there, and for whom to wait; None if nobody knows: then all of the time is waited.
+        """
+        self._expected = None if workers is None else set(workers)
+        self._rejoined_at = now if self._expected == set() else now + limits.REJOIN_GRACE_S
+
+    def joined(self, worker: PeerId, now: float) -> None:
+        """A worker is there. After the last one that is expected nobody is waited for any more."""
+        if self._rejoined_at is not None and self._expected:
+            self._expected.discard(worker)
+            if not self._expected:
+                self._rejoined_at = now
 
     def ask(self, workers: Collection[PeerId], cause: str) -> None:
         """Begin a round with all workers; ``cause`` is for people."""

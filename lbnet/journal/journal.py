@@ -14,9 +14,11 @@ from pathlib import Path
 
 from lbnet.errors import JournalError
 from lbnet.journal.lock import DirectoryLock
+from lbnet.journal.roster import Roster
 from lbnet.journal.store import Addition, Store
 
 LOCK_NAME = "lock"
+ROSTER_NAME = "workers"
 TRANSACTION_BYTES = 8 << 20
 """Of records in one transaction, about: what waits behind it waits for so long."""
 
@@ -43,6 +45,8 @@ class Journal:
         except BaseException:
             self._lock.release()
             raise
+        self.roster = Roster(directory / ROSTER_NAME)
+        """Which workers are there."""
         self._writing = threading.Lock()
         self._wake = threading.Condition()
         self._waiting: deque[tuple[Addition, int]] = deque()

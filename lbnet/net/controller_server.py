@@ -105,6 +105,7 @@ class ControllerServer:
             self._journal.start(
                 lambda count: _soon(loop, self._on_persisted, count), lambda error: _soon(loop, self._on_failed, error)
             )
+            loop.call_later(limits.REJOIN_GRACE_S, self._miss, self._journal)
             self._handle(events.Tick())
 
     async def stop(self) -> None:
@@ -120,8 +121,10 @@ class ControllerServer:
         finally:
             if self._recorder is not None:
                 self._recorder.close()
-            if self._journal is not None and not self._journal.close(limits.STOP_TIMEOUT_S / 2):
-                _log.error("not all of the last results could be kept: their tasks will run again")
+            if self._journal is not None:
+                self._journal.roster.nobody()
+                if not self._journal.close(limits.STOP_TIMEOUT_S / 2):
+                    _log.error("not all of the last results could be kept: their tasks will run again")
 
     # --- links ----------------------------------------------------------------------------------
 
@@ -149,6 +152,8 @@ class ControllerServer:
             link.hold(True)
         deadline_s = self._controller.deadline_s
         link.send(Welcome(MAGIC, PROTOCOL_VERSION, peer, str(self.address), self._cluster, deadline_s))
+        if self._journal is not None and message.role == "worker":
+            self._journal.roster.came(peer)  # before it gets any work, or that would be missed too early
         host = link.peer_address.host
         name = printable(message.name) or f"{message.role}-{peer}"
         came = "came back" if back else "joined"
@@ -197,7 +202,15 @@ class ControllerServer:
         if peer is not None and not self._stopped:
             del self._links[peer]
             _log.log(level, "peer %d (%s) is gone: %s", peer, link.peer_address, reason)
+            if self._journal is not None:
+                self._journal.roster.left(peer)
             self._handle(events.Left(peer, reason, on_purpose))
+
+    def _miss(self, journal: Journal) -> None:
+        """Workers of before that are not back by now are not waited for once more, by yet another controller."""
+        if not self._stopped:
+            for peer in journal.roster.there - self._links.keys():
+                journal.roster.left(peer)
 
     # --- the journal ----------------------------------------------------------------------------
 

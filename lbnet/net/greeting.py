@@ -144,6 +144,10 @@ class Reception:
             self._tell_closed(link, reason)
 
 
+class NothingThereError(ConnectError):
+    """Nothing listens at an address, or not yet."""
+
+
 async def connect(
     address: Address,
     greeting: Callable[[Link], Hello],
@@ -167,7 +171,8 @@ async def connect(
         what: the other side, for error messages.
 
     Raises:
-        ConnectError: nothing listens there, or it is not ``what``, or it refused us; the sentence says which.
+        NothingThereError: nothing listens there.
+        ConnectError: it is not ``what``, or it refused us, or there can be no such address; the sentence says which.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[None] = loop.create_future()
@@ -210,7 +215,8 @@ async def connect(
             )
             raise ConnectError(f"{address} {silence} within {timeout_s:g} s") from None
         if isinstance(error, OSError | ValueError):
-            raise ConnectError(f"nothing answers at {address} ({words(error)}): is {what} running there?") from None
+            kind = NothingThereError if isinstance(error, OSError) else ConnectError
+            raise kind(f"nothing answers at {address} ({words(error)}): is {what} running there?") from None
         raise
 
 

@@ -35,7 +35,7 @@ def restore(controller: Controller, journal: Journal, now: float) -> Restored:
     Raises:
         JournalError: the journal is damaged, or cannot be understood.
     """
-    controller.restore(_records(journal), now)
+    controller.restore(_records(journal), now, journal.roster.before)
     jobs = controller.jobs()
     return Restored(
         journal.directory,

@@ -17,7 +17,7 @@ from lbnet.core.events import Event
 from lbnet.core.liveness import Liveness
 from lbnet.core.worker import Worker
 from lbnet.errors import ConnectError
-from lbnet.net.greeting import MAGIC, Reception, connect, hello, printable
+from lbnet.net.greeting import MAGIC, NothingThereError, Reception, connect, hello, printable
 from lbnet.net.leaving import undisturbed
 from lbnet.net.link import Link, say_goodbye
 from lbnet.net.strategy_log import StrategyLog
@@ -90,7 +90,7 @@ class WorkerNode:
         self._leaves = False
 
     async def start(self, controller: Address, timeout_s: float = limits.CONNECT_TIMEOUT_S) -> None:
-        """Start the slots and join the cluster.
+        """Start the slots and join the cluster. The controller may come later, but not later than ``timeout_s``.
 
         Raises:
             ConnectError: there is no controller at that address, or it refused us.
@@ -98,7 +98,7 @@ class WorkerNode:
         self._controller = controller
         await self._pool.start()
         try:
-            await self._join(controller, timeout_s)
+            await self._join_in_time(controller, timeout_s)
         except ConnectError:
             await undisturbed(self.stop())
             raise
@@ -140,6 +140,21 @@ class WorkerNode:
             raise
 
     # --- joining --------------------------------------------------------------------------------
+
+    async def _join_in_time(self, controller: Address, timeout_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        wait_s = limits.RECONNECT_FIRST_S
+        while True:
+            try:
+                return await self._join(controller, until - loop.time())
+            except NothingThereError as error:
+                if loop.time() + wait_s >= until:
+                    raise ConnectError(f"for {timeout_s:g} s, {error}") from None
+                if wait_s == limits.RECONNECT_FIRST_S:
+                    _log.warning("nothing answers at %s yet: trying for %g s", controller, timeout_s)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, limits.RECONNECT_MAX_S)
 
     async def _join(self, controller: Address, timeout_s: float) -> None:
         listening: list[socket.socket] = []

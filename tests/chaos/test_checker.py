@@ -151,6 +151,27 @@ class TestHistory:
         entries = true_entries(of)
         checked([*entries[:3], Entry(What.CANCEL, NAME), entries[-1]]).finish()
 
+    def test_what_was_withdrawn_need_not_come_and_may_not(self) -> None:
+        of = job(JobKind.WITHDRAWN)
+        entries = true_entries(of)
+        withdrawn = [*entries[:5], Entry(What.WITHDRAW, NAME, 4)]
+        checked([*withdrawn, entries[-1]]).finish()
+        self.caught([*withdrawn, entries[5]], "late outcome: .*item 4 was withdrawn")
+        self.caught([*entries[:4], Entry(What.WITHDRAW, NAME, 4), entries[-1]], "missing: .* without 3 of 5")
+
+    def test_a_job_that_was_handed_in_outlives_its_client_and_another_reader_gets_the_rest(self) -> None:
+        opened, *outcomes, end = true_entries(job(JobKind.DETACHED, ordered=False))
+        handed_in = [opened, Entry(What.HANDED_IN, NAME, value=7), Entry(What.READ, NAME), *outcomes[:3]]
+        checker = checked(handed_in)
+        checker.abandon("c0.0:")
+        with pytest.raises(ViolationError, match="not settled: .* lacks 3, 4 of 5"):
+            checker.finish()
+        again = [*handed_in, Entry(What.READ, NAME), outcomes[2]]
+        checked([*again, *outcomes[3:], end]).finish()
+        self.caught([*again, outcomes[2]], "duplicate: .*item 2 ")
+        self.caught([*again, outcomes[3], end], "missing: .* without 4 of 5")
+        self.caught([*handed_in, outcomes[2]], "duplicate: .*item 2 ")
+
 
 class TestStatus:
     def caught(self, of: Job, words: str, **changes: Any) -> None:
@@ -164,6 +185,15 @@ class TestStatus:
         self.caught(job(), "wrong books", done=4, failed=1)
         self.caught(job(), "wrong books", submitted=6, done=6)
         self.caught(job(JobKind.TREE), "wrong books", spawned=0, done=5)
+
+    def test_no_more_may_be_cancelled_than_was_withdrawn(self) -> None:
+        of = job(JobKind.WITHDRAWN)
+        entries = true_entries(of)
+        checker = checked([*entries[:4], Entry(What.WITHDRAW, NAME, 3), Entry(What.WITHDRAW, NAME, 4), entries[-1]])
+        for cancelled in (0, 1, 2):
+            checker.check_status(status(of, done=5 - cancelled, cancelled=cancelled), settled=True)
+        with pytest.raises(ViolationError, match="wrong books"):
+            checker.check_status(status(of, done=2, cancelled=3), settled=True)
 
     def test_a_task_that_is_left_over(self) -> None:
         self.caught(job(), "left over", done=4, outstanding=1)
@@ -227,9 +257,9 @@ class TestFiles:
 
 class TestJobs:
     def test_a_job_and_its_answers_are_the_same_each_time_and_differ_by_seed(self) -> None:
-        drawn = [jobs.draw(tuple(JobKind), Dice(1, number)) for number in range(40)]
-        assert drawn == [jobs.draw(tuple(JobKind), Dice(1, number)) for number in range(40)]
-        assert drawn != [jobs.draw(tuple(JobKind), Dice(2, number)) for number in range(40)]
+        drawn = [jobs.draw(tuple(JobKind), Dice(1, number)) for number in range(100)]
+        assert drawn == [jobs.draw(tuple(JobKind), Dice(1, number)) for number in range(100)]
+        assert drawn != [jobs.draw(tuple(JobKind), Dice(2, number)) for number in range(100)]
         assert {each.kind for each in drawn} == set(JobKind)
 
     def test_a_job_survives_json(self) -> None:

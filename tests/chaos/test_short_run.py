@@ -17,14 +17,15 @@ def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_workers_are_killed_for_some_seconds_and_every_rule_holds(tmp_path: Path) -> None:
-    # This seed kills fourteen workers, some of them at once.
-    done = chaos("--seed", "15", "--seconds", "8", "--faults", "kill", "--folder", str(tmp_path))
+def test_everybody_is_killed_for_some_seconds_and_every_rule_holds(tmp_path: Path) -> None:
+    # This seed kills everybody, and some jobs outlive their clients.
+    options = "--seed 100 --seconds 8 --faults kill,stop --no-namespaces"
+    done = chaos(*options.split(), "--folder", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     *_, again, verdict = done.stdout.splitlines()
-    assert again == "again: python -m bench.chaos --seed 15 --seconds 8 --faults kill"
+    assert again == f"again: python -m bench.chaos {options}"
     assert verdict == "every rule holds"
-    assert "kill worker" in done.stdout
+    assert all(f"kill {victim} " in done.stdout for victim in ("worker", "slot", "controller", "client"))
     assert list(tmp_path.iterdir()) == []
     left = [process.pid for process in psutil.process_iter() if str(tmp_path) in " ".join(_words(process))]
     assert left == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.chaos import network as networks
 from bench.chaos.disk import SmallDisk, can_mount
 from bench.chaos.faults import NETWORK, FaultKind
 from bench.chaos.network import Loopback, Namespaces
@@ -67,6 +68,13 @@ def test_the_loopback_interface_has_no_faults() -> None:
     assert not network.kinds
     with pytest.raises(AssertionError):
         network.harm("one", FaultKind.CUT, 0.5)
+
+
+def test_who_may_not_make_namespaces_is_told_why_and_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    network, why_not = networks.namespaces(["one"])
+    assert isinstance(network, Loopback)
+    assert why_not == "they need root, and the commands ip and tc"
 
 
 def test_a_disk_is_filled_to_the_last_byte_and_cleared(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,14 +18,12 @@ import psutil
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 10.0
 COMMAND = (sys.executable, "-m", "lbnet.cli.main")
-STATE = tempfile.TemporaryDirectory(prefix="lbnet-state-")
-"""Where controllers keep their journals, instead of the home of whoever runs the tests."""
 
 
 def environment(**more: str) -> dict[str, str]:
     """As on a fresh machine: nothing says where a controller is, or how wide the terminal."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LBNET", "COLUMNS", "PYTHON"))}
-    return kept | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "XDG_STATE_HOME": STATE.name} | more
+    return kept | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"} | more
 
 
 def lbnet(

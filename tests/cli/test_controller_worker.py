@@ -162,11 +162,19 @@ def something_else(answer: bytes) -> Iterator[str]:
         assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("command", [("worker", "--slots", "1"), ("status",)])
-def test_where_nothing_listens_one_sentence_says_so(command: tuple[str, ...]) -> None:
+def test_where_nothing_listens_one_sentence_says_so() -> None:
     address = f"127.0.0.1:{free_port()}"
-    text = sentence(lbnet(*command, "--connect", address), 1)
+    text = sentence(lbnet("status", "--connect", address), 1)
     assert text == f"nothing answers at {address} (Connection refused): is an lbnet controller running there?"
+
+
+def test_a_worker_may_be_started_before_its_controller(folder: Path) -> None:
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    with start("worker", "--connect", address, "--name", "early", "--slots", "1", folder=folder) as worker:
+        until(lambda: f"nothing answers at {address} yet: trying for 10 s" in worker.said(), worker.said)
+        with start("controller", "--port", port, "--no-journal", folder=folder):
+            assert worker.line().startswith(f"worker early (number 1) has joined {address}")
 
 
 @pytest.mark.parametrize("command", [("worker", "--slots", "1"), ("status",)])

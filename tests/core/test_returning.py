@@ -467,13 +467,13 @@ def test_what_a_worker_held_while_it_was_away_counts_once() -> None:
 class Reborn(Desk):
     """A desk at which another controller sits, with the journal of the first one."""
 
-    def __init__(self, before: Desk, upto: int | None = None) -> None:
+    def __init__(self, before: Desk, upto: int | None = None, workers: tuple[PeerId, ...] | None = None) -> None:
         super().__init__(ScriptedController(), client_grace_s=GRACE_S, journal=True)
         self.now = before.now + 5.0
         self._peers = before._peers
         written = before.journal[:upto]
         assert not any(effect.whole for effect in written)
-        self.core.restore([record for effect in written for record in effect.records], self.now)
+        self.core.restore([record for effect in written for record in effect.records], self.now, workers)
 
 
 def test_a_controller_that_was_started_again_waits_for_its_workers_before_it_places_what_they_hold() -> None:
@@ -492,6 +492,43 @@ def test_a_controller_that_was_started_again_waits_for_its_workers_before_it_pla
     assert desk.says(other, messages.Inventory(1, ())) == []
     placed = introduced(worker, work(1, tasks(0, 3).part(2, 3)))
     assert desk.says(worker, messages.Inventory(1, (Span(JOB, ROOT, 1, 2),))) == placed
+
+
+def test_a_controller_that_knows_who_was_there_waits_for_these_only() -> None:
+    desk = patient(journal=True)
+    client, worker, other = running(desk, 3, workers=2)
+    desk.says(worker, one(0))
+    desk = Reborn(desk, workers=(worker, other))
+    assert desk.returns(worker, "worker", 1) == [in_force(worker)]
+    assert desk.says(worker, messages.Rejoined((JOB,)), messages.Idle(0.0)) == []
+    ask = [Send(worker, messages.AskInventory(1)), Send(other, messages.AskInventory(1))]
+    assert desk.returns(other, "worker", 1) == [in_force(other), *ask]
+    assert desk.says(other, messages.Inventory(1, (Span(JOB, ROOT, 1, 2),))) == []
+    placed = introduced(worker, work(1, tasks(0, 3).part(2, 3)))
+    assert desk.says(worker, messages.Inventory(1, ())) == placed
+
+
+def test_a_newcomer_is_none_of_those_who_were_there() -> None:
+    desk = patient(journal=True)
+    client, worker = running(desk, 2, workers=1)
+    desk = Reborn(desk, workers=(worker,))
+    newcomer = desk.joins("worker")
+    began = desk.now
+    desk.says(newcomer, messages.Idle(0.0))
+    while desk.timer is not None and desk.timer < began + limits.REJOIN_GRACE_S:
+        assert desk.tick() == []
+    assert desk.tick() == [Send(newcomer, messages.AskInventory(1))]
+    assert desk.says(newcomer, messages.Inventory(1, ())) == introduced(newcomer, work(1, tasks(0, 2)))
+
+
+def test_when_nobody_was_there_nobody_is_waited_for() -> None:
+    desk = patient(journal=True)
+    running(desk, 2)
+    desk = Reborn(desk, workers=())
+    desk.event(events.Tick())
+    newcomer = PeerId(50)
+    placed = introduced(newcomer, work(1, tasks(0, 2)))
+    assert desk.returns(newcomer, "worker", 1) == [in_force(newcomer), *placed]
 
 
 def test_what_is_submitted_to_a_controller_that_was_started_again_is_placed_at_once() -> None:

@@ -665,3 +665,38 @@ async def test_what_slots_did_while_there_was_no_controller_is_not_done_again(
                 assert worker.peer == me
                 assert me in second._links
                 await until(lambda: worker._worker._compute.results.size_bytes == 0)  # type: ignore[union-attr]
+
+
+async def test_a_controller_that_was_started_again_asks_when_all_who_were_there_are_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REJOIN_GRACE_S", PATIENCE_S)
+    async with controller(journal=Journal(tmp_path / "state")) as first:
+        client = await RawPeer.join(first.address, "client")
+        one, other, gone = [await RawPeer.join(first.address, "worker") for _ in range(3)]
+        await client.say(*whole_job(job_of(client), abs, [1]))
+        assert await client.hear_next() == Submitted(job_of(client), 1)
+        gone.close()
+        await until(lambda: gone.peer not in first._links)
+        await crash(first)
+        async with controller(port=first.address.port, journal=Journal(tmp_path / "state")) as second:
+            back = [
+                await RawPeer.join(second.address, "worker", peer=was.peer, cluster=was.cluster) for was in (one, other)
+            ]
+            for worker in back:
+                await worker.hear(AskInventory)
+
+
+async def test_who_does_not_come_back_in_time_is_not_waited_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with controller(journal=Journal(tmp_path / "state")) as first:
+        one, other = [await RawPeer.join(first.address, "worker") for _ in range(2)]
+        await crash(first)
+    monkeypatch.setattr(limits, "REJOIN_GRACE_S", 0.05)
+    journal = Journal(tmp_path / "state")
+    journal.roster.came(one.peer)
+    journal.roster.came(other.peer)
+    async with controller(journal=journal) as second:
+        back = await RawPeer.join(second.address, "worker", peer=one.peer, cluster=one.cluster)
+        await until(lambda: journal.roster.there == {back.peer})

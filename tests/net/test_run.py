@@ -115,15 +115,24 @@ async def a_worker(start: Start, address: Address, *how: str) -> Role:
     return role
 
 
-def serve(start: Start, role: str, fd: int = 0, port: int = 0, **fields: Any) -> Role:
-    """A process of an embedded cluster."""
+HASTY = """
+import runpy
+from lbnet import limits
+limits.CONNECT_TIMEOUT_S = 0.2
+runpy.run_module("lbnet.net.serve", run_name="__main__", alter_sys=True)
+"""
+
+
+def serve(start: Start, role: str, fd: int = 0, port: int = 0, hasty: bool = False, **fields: Any) -> Role:
+    """A process of an embedded cluster; ``hasty``: it does not wait for long for a controller."""
     config: dict[str, Any] = {"role": role, "given": ""}
     if role == "controller":
         config |= {"strategy": "sb", "fd": fd, "placement": "spread", "no_workers_timeout_s": 30.0}
     else:
         config |= {"host": "127.0.0.1", "port": port, "slots": 1, "name": "embedded"}
     config |= fields
-    return start("-m", "lbnet.net.serve", json.dumps(config), descriptors=(fd,) if fd else ())
+    program = ("-c", HASTY) if hasty else ("-m", "lbnet.net.serve")
+    return start(*program, json.dumps(config), descriptors=(fd,) if fd else ())
 
 
 def is_gone(pid: int) -> bool:
@@ -222,10 +231,12 @@ async def test_a_signal_ends_a_worker_that_still_waits_for_an_answer(start: Star
 async def test_a_worker_without_a_controller_says_so(start: Start) -> None:
     async with listener() as (address, _):
         pass
-    code, said = await serve(start, "worker", port=address.port).ends(deadline_s=20.0)
-    assert (code, said) == (
-        1,
-        f"lbnet: nothing answers at {address} (Connection refused): is an lbnet controller running there?\n",
+    code, said = await serve(start, "worker", port=address.port, hasty=True).ends(deadline_s=20.0)
+    *_, first, last = said.splitlines()
+    assert code == 1
+    assert first.endswith(f"nothing answers at {address} yet: trying for 0.2 s")
+    assert last == (
+        f"lbnet: for 0.2 s, nothing answers at {address} (Connection refused): is an lbnet controller running there?"
     )
 
 

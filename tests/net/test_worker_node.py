@@ -170,7 +170,22 @@ async def test_without_a_controller_nothing_is_started_for_long() -> None:
         pass
     worker = WorkerNode(slots=2, name="", load=registry.load)
     with pytest.raises(ConnectError, match="is an lbnet controller running there"):
-        await worker.start(address)
+        await worker.start(address, 0.3)
+
+
+@pytest.mark.usefixtures("silent_pool")
+async def test_a_worker_may_be_started_before_its_controller(caplog: pytest.LogCaptureFixture) -> None:
+    worker = WorkerNode(slots=1, name="", load=registry.load)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        address = Address("127.0.0.1", sock.getsockname()[1])
+    starting = asyncio.create_task(worker.start(address))
+    await until(lambda: "yet" in caplog.text)
+    assert not starting.done()
+    async with controller(port=address.port):
+        await starting
+        assert worker.peer
+        await worker.stop()
+    assert caplog.text.count(f"nothing answers at {address} yet: trying for 10 s") == 1
 
 
 @pytest.mark.usefixtures("silent_pool")
