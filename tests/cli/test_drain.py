@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from lbnet.cli import worker
 from tests.cli.running import Cluster, Running, cluster, ended, lbnet, sentence, start, until
 
 NAPS = """
@@ -133,11 +135,8 @@ def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
         all_came_once(folder, 2, made, client)
 
 
-@pytest.mark.parametrize("how", ["--time-limit", "SLURM_JOB_END_TIME"])
-def test_a_worker_leaves_before_the_end_of_its_time(how: str, folder: Path) -> None:
-    of_worker = ("--time-limit", "1.5s") if how == "--time-limit" else ()
-    env = {} if of_worker else {how: str(int(time.time()) + 2)}
-    with at_work(folder, "nap", 60, *of_worker, **env) as (made, client):
+def test_a_worker_leaves_before_the_end_of_its_time(folder: Path) -> None:
+    with at_work(folder, "nap", 60, "--time-limit", "1.5s") as (made, client):
         leaver = made.workers[0]
         family = leaver.family()
         assert ended(leaver, family) == 0
@@ -145,6 +144,13 @@ def test_a_worker_leaves_before_the_end_of_its_time(how: str, folder: Path) -> N
             account = all_came_once(folder, 60, made, client)
     assert ran(folder) == sorted(map(str, range(60)))
     assert account["requeued"] == 0
+
+
+def test_in_a_slurm_job_the_time_is_that_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    assert worker._time_of_allocation() == math.inf
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 3_600))
+    assert 3_000 < worker._time_of_allocation() <= 3_600
 
 
 def test_the_last_worker_leaves_and_its_tasks_wait_for_another_one(folder: Path) -> None:
