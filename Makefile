@@ -7,7 +7,7 @@ TESTS_AT_ONCE ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1,
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types sim survive chaos survival bench fidelity scaling clean
+.PHONY: help setup demo test lint types sim teeth compare survive chaos survival bench fidelity scaling clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,15 @@ $(VENV)/.bench: $(STAMP)
 bench: $(VENV)/.bench ## measure efficiency: strategies x workers x workloads, CSV and plot
 	@$(BIN)/python -m bench.experiments.efficiency
 
-sim: setup ## compare all strategies in the simulator, 16 to 1,024 workers
+SEEDS ?= 1000
+
+sim: setup ## random faults on a simulated cluster, SEEDS=1000 runs in each of two modes: nothing may be lost
+	@$(BIN)/python -m bench.faults --seeds $(SEEDS)
+
+teeth: setup ## plant bugs in the simulated cluster, and see how soon each of them is caught
+	@$(BIN)/python -m bench.faults --teeth --seeds 200
+
+compare: setup ## compare all strategies in the simulator, 16 to 1,024 workers
 	@$(BIN)/lbnet simulate --strategy sb,rp,arr,grr,shared,lifeline,pmap --workers 16,64,256,1024 --workload uts:T1 --seed 7
 
 survive: setup ## kill a controller and a worker with 100,000 tasks, start them again, and count the results

@@ -188,7 +188,7 @@ class JobReport:
     """The balance of one job, in the terms of Kumar, Grama and Vempaty (1994).
 
     ``slots`` is p, ``makespan_s`` T_p, ``busy_s`` T_1 as the slots measured it (seconds spent in
-    the user's functions).
+    the user's functions). ``requeues`` are the ``requeued`` tasks by what made them be placed again.
     """
 
     job: JobId
@@ -209,6 +209,7 @@ class JobReport:
     makespan_s: float
     busy_s: float
     workers: tuple[WorkerReport, ...]
+    requeues: dict[str, int] = field(default_factory=dict)
 
     @property
     def overhead_s(self) -> float:

@@ -10,6 +10,7 @@ import click
 
 from lbnet.address import DEFAULT_HOST, DEFAULT_PORT
 from lbnet.cli import options, teach
+from lbnet.cli.count import count
 from lbnet.errors import UsageError
 from lbnet.types import Address, JobReport
 
@@ -32,7 +33,7 @@ def command(job: int | None, connect: Address, as_json: bool) -> None:
     It balances if submitted + spawned = done + failed + cancelled + outstanding. Executions are the tasks of which a
     result came: those beyond done + failed were run more than once, as a worker or a link was lost, and all but the
     first result of a task were dropped: as duplicates, or as orphans if the run of their parent was another one.
-    Requeued tasks were placed again because nobody held them any more.
+    Requeued tasks were placed again because nobody held them any more; it is said how that came.
 
     The exit code is 1 if a job does not balance.
     """
@@ -51,6 +52,9 @@ def command(job: int | None, connect: Address, as_json: bool) -> None:
         click.echo("there have been no jobs")
     else:
         show.table("Accounts", _columns(), [_facts(report) for report in reports])
+        for report in reports:
+            for cause, tasks in report.requeues.items():
+                click.echo(f"job {report.job}: {count(tasks, 'task')} placed again because {cause}")
         unbalanced = [str(report.job) for report in reports if not report.balanced]
         click.echo(
             f"these do not balance: {', '.join(unbalanced)}" if unbalanced else "balanced: every task is accounted for"
@@ -75,6 +79,7 @@ def _facts(report: JobReport) -> dict[str, object]:
         "duplicates": report.duplicates,
         "orphans": report.orphans,
         "requeued": report.requeued,
+        "requeues": report.requeues,
     }
 
 

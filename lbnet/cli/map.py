@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import stat
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import click
 
 from lbnet.cli import options, teach
+from lbnet.cli.files import reading, writing
 from lbnet.cli.function import load_function
 from lbnet.cli.lines import CountedLines, Lines, as_json, words
 from lbnet.errors import UsageError
@@ -80,7 +80,7 @@ def command(
     fn = load_function(function)
     failures = _Failures()
     good = 0
-    with _reading(items) as source, _writing(output, source) as out, Client(connect, name="map") as client:
+    with reading(items) as source, _writing(output, source) as out, Client(connect, name="map") as client:
         _empty(out, output)
         progress = sys.stderr.isatty() and not out.isatty()
         lines = _lines(source, failures, counted=progress)
@@ -129,21 +129,11 @@ def _lines(source: IO[bytes], failures: _Failures, *, counted: bool) -> Lines:
 
 
 @contextlib.contextmanager
-def _reading(name: str) -> Iterator[IO[bytes]]:
-    """Not sys.stdin, nor a file that is closed as a whole: that waits for a thread which waits for a line."""
-    file: Any = os.fdopen(os.dup(0), "rb", buffering=0) if name == "-" else _opened(name, "rb", "read", buffering=0)
-    with file:
-        yield io.BufferedReader(file)
-
-
-@contextlib.contextmanager
 def _writing(name: str, source: IO[bytes]) -> Iterator[IO[str]]:
-    """Lines leave at once: the next one may take long. What the file holds stays until the work begins."""
+    """What the file holds stays until the work begins. It must not be the input."""
     if Path(name).is_file() and os.path.samestat(os.fstat(source.fileno()), Path(name).stat()):
         raise UsageError(f"{name} is the input as well: write the results to another file")
-    more: dict[str, Any] = {"encoding": "utf-8", "buffering": 1}
-    file: IO[str] = os.fdopen(os.dup(1), "w", **more) if name == "-" else _opened(name, "a", "write", **more)
-    with file:
+    with writing(name) as file:
         yield file
 
 
@@ -151,10 +141,3 @@ def _empty(file: IO[str], name: str) -> None:
     """Begin it anew, if it is a file of ours."""
     if name != "-" and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.truncate(0)
-
-
-def _opened(name: str, mode: str, verb: str, **more: Any) -> IO[Any]:
-    try:
-        return Path(name).open(mode, **more)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot {verb} {name}: {getattr(error, 'strerror', None) or error}") from None

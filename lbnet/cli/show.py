@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,9 +75,9 @@ def workers(status: ClusterStatus) -> None:
     table("Workers", WORKERS, status.workers)
 
 
-def jobs(status: ClusterStatus) -> None:
-    """Print the jobs that a controller remembers."""
-    table("Jobs", JOBS, status.jobs)
+def jobs(reports: Sequence[JobReport]) -> None:
+    """Print jobs, a line each."""
+    table("Jobs", JOBS, reports)
 
 
 def balance(report: JobReport, *, each_end: int | None = None) -> None:

@@ -51,4 +51,4 @@ def command(connect: Address, as_json: bool) -> None:
     else:
         click.echo(f"no worker has joined; start one with\n  lbnet worker --connect {connect}\n")
     if status.jobs:
-        show.jobs(status)
+        show.jobs(status.jobs)

@@ -273,7 +273,7 @@ class Controller:
             self._send(donor, messages.Ack(transfer))
         if self._workers:
             if not (worker.leaving and on_purpose):
-                self._recovery.ask(self._workers)
+                self._recovery.ask(self._workers, "a worker was lost")
             return
         self._recovery.nobody_left()
         self._last_worker_lost = f"{worker.name}: {reason}"
@@ -461,7 +461,7 @@ class Controller:
 
     def _on_relay(self, peer: PeerId, message: messages.Relay) -> None:
         """A donor could not reach a requester: the work goes this way."""
-        batches = tuple(batch for batch in message.batches if batch.job in self._jobs.running)
+        batches = tuple(batch for batch in message.batches if self._can_be_placed(batch))
         for batch in batches:
             problem = checks.problem_of_batch(batch, self._jobs.running[batch.job].functions)
             if problem is not None:
@@ -476,6 +476,17 @@ class Controller:
         for batch in batches:
             self._jobs.running[batch.job].give_back(batch)
         self._send(peer, messages.Ack(message.transfer))
+
+    def _can_be_placed(self, batch: Batch) -> bool:
+        """Whether its job runs, and has its functions.
+
+        After a restart, one may have been said while the job was not known here, or the client has yet to say it again.
+        What cannot be placed is missed, and if the job knows of it, run again.
+        """
+        job = self._jobs.running.get(batch.job)
+        return job is not None and all(
+            not digest or digest in job.functions for digest in (batch.payload.function, job.options.reduce)
+        )
 
     def _on_ack(self, peer: PeerId, message: messages.Ack) -> None:
         relay = self._relays.get(message.transfer)

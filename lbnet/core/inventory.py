@@ -15,11 +15,12 @@ class InventoryRound:
     """One round: it ends when every worker that was asked has answered or left.
 
     What the controller places while it waits counts as held: the answer of a worker that was asked
-    before the work reached it does not list it.
+    before the work reached it does not list it. ``cause``: why it was asked, for people.
     """
 
     number: int
     pending: set[PeerId]
+    cause: str = ""
     _held: dict[tuple[JobId, RunId], RangeSet] = field(default_factory=dict)
 
     def answered(self, worker: PeerId, spans: Iterable[Span]) -> None:

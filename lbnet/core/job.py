@@ -31,6 +31,9 @@ from lbnet.types import (
     WorkerReport,
 )
 
+_DROPPED = "a combined value was dropped"
+"""Part of it had been counted before."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -91,7 +94,7 @@ class Job:
         self.total: int | None = None
         self.state = "running"
         self.ended_at: float | None = None
-        self.requeued = 0
+        self.requeues: dict[str, int] = {}
         self.ledger = Ledger()
         self.store = PayloadStore()
         self.outbox = Outbox()
@@ -149,7 +152,7 @@ class Job:
             self.outbox.append(messages.Cancelled(self.id, lo, hi))
         self._forget_backlog(record.lo, record.hi)
         for again in withdrawn.requeue:
-            self.requeue(again.origin, again.lo, again.hi)
+            self.requeue(again.origin, again.lo, again.hi, _DROPPED)
 
     def _results(self, record: records.Results) -> None:
         tally = self.tally(record.worker, record.name, record.slots)
@@ -191,7 +194,7 @@ class Job:
                     self._tell_failure(news.root, news.failure, spawned=True)
             else:
                 assert isinstance(news, Requeue)
-                self.requeue(news.origin, news.lo, news.hi)
+                self.requeue(news.origin, news.lo, news.hi, _DROPPED)
 
     def _committed(self, news: Committed) -> None:
         group = news.group
@@ -219,15 +222,21 @@ class Job:
 
     # --- where its tasks are ----------------------------------------------------------------------
 
-    def requeue(self, origin: RunId, lo: int, hi: int) -> int:
-        """Place these tasks again, before all others. Returns how many that are."""
+    @property
+    def requeued(self) -> int:
+        """Tasks that were placed again."""
+        return sum(self.requeues.values())
+
+    def requeue(self, origin: RunId, lo: int, hi: int, cause: str) -> int:
+        """Place these tasks again, before all others; ``cause`` is for people. Returns how many that are."""
         count = 0
         for left, right in self.ledger.is_outstanding(origin, lo, hi):
             for batch in self.store.find(origin, left, right):
                 self.backlog.appendleft(batch)
                 count += len(batch)
         self.backlog_tasks += count
-        self.requeued += count
+        if count:
+            self.requeues[cause] = self.requeues.get(cause, 0) + count
         return count
 
     def give_back(self, batch: Batch) -> None:
@@ -277,6 +286,7 @@ class Job:
             duplicates=ledger.duplicates,
             orphans=ledger.orphans,
             requeued=self.requeued,
+            requeues=dict(self.requeues),
             slots=self.slots,
             makespan_s=ended - self.opened_at,
             busy_s=sum(tally.busy_s for tally in self.tallies.values()),
@@ -290,7 +300,7 @@ class Job:
             total=self.total,
             state=self.state,
             ended_at=self.ended_at,
-            requeued=self.requeued,
+            requeues=tuple(records.Requeues(cause, tasks) for cause, tasks in self.requeues.items()),
             taken=self.outbox.taken,
             ledger=self.ledger.books(),
             tallies=tuple(tally.books(worker) for worker, tally in self.tallies.items()),
@@ -308,7 +318,7 @@ class Job:
         job.total = books.total
         job.state = books.state
         job.ended_at = books.ended_at
-        job.requeued = books.requeued
+        job.requeues = {part.cause: part.tasks for part in books.requeues}
         job.outbox = Outbox(books.taken)
         job.ledger = Ledger.of(books.ledger)
         for tally in books.tallies:

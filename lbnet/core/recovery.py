@@ -60,12 +60,12 @@ class Recovery:
             if not self._expected:
                 self._rejoined_at = now
 
-    def ask(self, workers: Collection[PeerId]) -> None:
-        """Begin a round with all workers."""
+    def ask(self, workers: Collection[PeerId], cause: str) -> None:
+        """Begin a round with all workers; ``cause`` is for people."""
         if not self._jobs.running or self._rejoined_at is not None:
             return
         self._rounds += 1
-        self._round = InventoryRound(self._rounds, set(workers))
+        self._round = InventoryRound(self._rounds, set(workers), cause)
         for peer in workers:
             self._send(peer, messages.AskInventory(self._rounds))
 
@@ -93,7 +93,7 @@ class Recovery:
         finished, self._round = self._round, None
         for job in self._jobs.running.values():
             for origin, lo, hi in finished.missing(job):
-                if job.requeue(origin, lo, hi):
+                if job.requeue(origin, lo, hi, finished.cause):
                     self._stall.moved()
 
     def waited(self, now: float, workers: Collection[PeerId]) -> bool:
@@ -101,13 +101,13 @@ class Recovery:
         if self._rejoined_at is None or now < self._rejoined_at:
             return False
         self._rejoined_at = None
-        self.ask(workers)
+        self.ask(workers, "the controller was started again")
         return True
 
     def look(self, now: float, workers: Collection[PeerId], *, still: bool) -> None:
         """Ask if nothing has moved for a while although something is outstanding; ``still``: nobody works."""
         if self._stall.due(still, now):
-            self.ask(workers)
+            self.ask(workers, "nothing moved any more")
 
     def moves(self, now: float) -> None:
         """A result came."""

@@ -274,7 +274,10 @@ class Worker:
     def _on_send_work(self, peer: PeerId, message: messages.SendWork) -> None:
         batches = [batch for batch in message.batches if batch.job in self._jobs]  # other jobs have ended meanwhile
         for batch in batches:
-            problem = checks.problem_of_batch(batch, self._jobs[batch.job].functions)
+            job = self._jobs[batch.job]
+            problem = checks.problem_of_batch(batch, job.functions)
+            if problem is None and job.options.reduce and job.options.reduce not in job.functions:
+                problem = "work came without the function that combines its values"
             if problem is not None:
                 # Not acknowledged: the sender still has it, and introduces it anew over its next link.
                 self._do(effects.Disconnect(peer, problem))

@@ -148,6 +148,14 @@ class TallyBooks:
 
 
 @dataclass(frozen=True, slots=True)
+class Requeues:
+    """So many tasks were placed again, for this cause."""
+
+    cause: str
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Books:
     """A job as it stands. FUNCTION, :class:`Stored` and outcomes follow, in this order."""
 
@@ -155,7 +163,7 @@ class Books:
     total: int | None
     state: str
     ended_at: float | None
-    requeued: int
+    requeues: tuple[Requeues, ...]
     taken: int
     ledger: LedgerBooks
     tallies: tuple[TallyBooks, ...]

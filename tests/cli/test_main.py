@@ -14,7 +14,20 @@ from lbnet.errors import ConnectError, ConnectionLostError, UsageError
 from lbnet.version import VERSION
 from tests.cli.running import lbnet
 
-COMMANDS = ("controller", "worker", "status", "audit", "cancel", "drain", "map", "demo", "simulate", "calibrate")
+COMMANDS = (
+    "controller",
+    "worker",
+    "status",
+    "jobs",
+    "results",
+    "audit",
+    "cancel",
+    "drain",
+    "map",
+    "demo",
+    "simulate",
+    "calibrate",
+)
 
 
 def invoke(*args: str, width: int = 80) -> str:

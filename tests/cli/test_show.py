@@ -89,7 +89,7 @@ def test_outside_of_a_terminal_every_column_is_there_and_nothing_is_cut(
 ) -> None:
     paper.width = width
     show.workers(STATUS)
-    show.jobs(STATUS)
+    show.jobs(STATUS.jobs)
     text = capsys.readouterr().out
     for column in show.WORKERS + show.JOBS:
         assert column.title in text
@@ -104,7 +104,7 @@ def test_in_a_terminal_tables_fit_and_say_what_was_left_out(
     paper.width, paper.terminal = width, True
     short = replace(STATUS, jobs=(replace(REPORT, name="UTS T1"),))
     show.workers(short)
-    show.jobs(short)
+    show.jobs(short.jobs)
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
@@ -142,7 +142,7 @@ def test_a_name_is_neither_markup_nor_an_emoji(name: str, paper: Paper, capsys: 
 
 
 def test_a_very_long_name_is_cut(paper: Paper, capsys: pytest.CaptureFixture[str]) -> None:
-    show.jobs(replace(STATUS, jobs=(replace(REPORT, name="n" * 200),)))
+    show.jobs((replace(REPORT, name="n" * 200),))
     assert f" {'n' * 39}… " in capsys.readouterr().out
 
 

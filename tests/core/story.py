@@ -480,5 +480,5 @@ def _essence(snapshot: Iterator[Record]) -> Iterator[Record]:
         for tally in sorted(books.tallies, key=lambda tally: tally.worker)
         if tally.tasks
     ]
-    yield replace(books, opened=replace(books.opened, slots=0), requeued=0, tallies=tuple(tallies))
+    yield replace(books, opened=replace(books.opened, slots=0), requeues=(), tallies=tuple(tallies))
     yield from snapshot

@@ -18,6 +18,7 @@ from lbnet.strategies import registry
 from lbnet.strategies.base import AskToSplit, Pair
 from lbnet.types import (
     COMBINED,
+    CONTROLLER,
     FAILED,
     ROOT,
     SILENT,
@@ -513,7 +514,6 @@ def test_a_result_that_spawned_what_nobody_can_run_is_dropped_and_its_tasks_run_
     [
         replace(tasks(0, 2), hi=3),
         replace(tasks(1, 2), lo=0),
-        replace(tasks(0, 2), payload=Payload(0, 2, b"unknown", b"")),
     ],
 )
 def test_work_that_makes_no_sense_is_not_passed_on(batch: Batch) -> None:
@@ -522,6 +522,19 @@ def test_work_that_makes_no_sense_is_not_passed_on(batch: Batch) -> None:
     (effect,) = desk.says(donor, messages.Relay(requester, 1, (batch,)))
     assert isinstance(effect, Disconnect)
     assert effect.peer == donor
+
+
+@pytest.mark.parametrize("unknown", ["its own", "the one that combines"])
+def test_work_whose_functions_are_not_known_here_is_dropped_and_missed(unknown: str) -> None:
+    desk = silent()
+    client, donor, requester = desk.team(2)
+    desk.says(client, messages.OpenJob(JOB, REDUCING), messages.Function(JOB, FN, FN))
+    batch = tasks(0, 2)
+    if unknown == "its own":
+        desk.says(client, messages.Function(JOB, REDUCE, REDUCE))
+        batch = replace(batch, payload=Payload(0, 2, b"unknown", b""))
+    for to in (requester, CONTROLLER):
+        assert desk.says(donor, messages.Relay(to, 1, (batch,))) == [Send(donor, messages.Ack(1))]
 
 
 def test_results_for_unknown_tasks_change_nothing() -> None:

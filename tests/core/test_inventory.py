@@ -65,7 +65,7 @@ def test_answers_of_those_who_were_not_asked_or_have_answered_do_not_count() -> 
 
 def test_what_the_controller_has_or_placed_meanwhile_is_not_missing() -> None:
     job = placed_job(10)
-    job.requeue(ROOT, 0, 2)
+    job.requeue(ROOT, 0, 2, "why")
     asked = InventoryRound(1, {A})
     asked.placed([batch(4, 6), batch(9, 10)])
     asked.answered(A, [span(2, 3)])

@@ -108,7 +108,7 @@ def test_what_was_lost_is_placed_again_before_all_other_work() -> None:
     job = job_of(4, 4)
     job.take(4)
     commit(job, 1, 2)
-    assert job.requeue(ROOT, 0, 4) == 3
+    assert job.requeue(ROOT, 0, 4, "why") == 3
     assert sorted(waiting(job)[:2]) == [(ROOT, 0, 1), (ROOT, 2, 4)]
     assert waiting(job)[2:] == [(ROOT, 4, 8)]
     assert job.requeued == 3
@@ -119,8 +119,8 @@ def test_what_is_done_is_not_placed_again() -> None:
     job = job_of(2)
     job.take(2)
     commit(job, 0, 2)
-    assert job.requeue(ROOT, 0, 2) == 0
-    assert job.requeue(RunId(9), 0, 2) == 0
+    assert job.requeue(ROOT, 0, 2, "why") == 0
+    assert job.requeue(RunId(9), 0, 2, "why") == 0
     assert not job.backlog
 
 
@@ -128,9 +128,9 @@ def test_children_can_be_placed_again_once_their_parent_is_done() -> None:
     job = job_of(1)
     job.take(1)
     child = batch(0, 3, origin=7)
-    assert job.requeue(RunId(7), 0, 3) == 0
+    assert job.requeue(RunId(7), 0, 3, "why") == 0
     commit(job, 0, 1, run=7, children=(child,))
-    assert job.requeue(RunId(7), 1, 3) == 2
+    assert job.requeue(RunId(7), 1, 3, "why") == 2
     assert waiting(job) == [(7, 1, 3)]
     assert_counts(job)
 
@@ -178,7 +178,7 @@ def test_cancelling_an_item_that_is_done_drops_what_it_spawned() -> None:
     job = job_of(1)
     job.take(1)
     commit(job, 0, 1, run=7, children=(batch(0, 3, origin=7),))
-    job.requeue(RunId(7), 0, 3)
+    job.requeue(RunId(7), 0, 3, "why")
     assert cancel(job, 0, 3) == [(0, 1)]
     assert waiting(job) == []
     assert (job.ledger.cancelled, job.ledger.empty, job.store.size_bytes) == (3, True, 0)
@@ -225,7 +225,7 @@ def test_a_running_job_is_reported_up_to_now() -> None:
     job = job_of(3)
     commit(job, 0, 1)
     commit(job, 0, 1)
-    job.requeue(ROOT, 1, 2)
+    job.requeue(ROOT, 1, 2, "why")
     report = job.report(now=12.5)
     assert (report.state, report.makespan_s) == ("running", 2.5)
     assert (report.name, report.strategy, report.placement) == ("name", "sb", "spread")

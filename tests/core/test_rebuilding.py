@@ -247,7 +247,7 @@ def test_a_job_is_what_happened_to_it() -> None:
 def test_nothing_of_a_job_waits_to_be_placed_since_nobody_knows_who_holds_it() -> None:
     (job,) = rebuilt([opened(), messages.Function(JOB, FN, b"f"), items(0, 4), done(0, 2)])
     assert (list(job.backlog), job.backlog_tasks) == ([], 0)
-    assert job.requeue(ROOT, 2, 4) == 2
+    assert job.requeue(ROOT, 2, 4, "why") == 2
 
 
 def test_what_was_taken_is_not_there_and_the_rest_keeps_its_number() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lbnet import limits
 from lbnet.core import events
 from lbnet.core.effects import Effect, Send
+from lbnet.core.job import Job
 from lbnet.protocol import messages
 from lbnet.strategies.base import Pair
 from lbnet.types import (
@@ -145,3 +146,15 @@ def test_the_donor_of_a_relay_to_a_lost_worker_need_not_keep_it() -> None:
     assert desk.says(donor, messages.Inventory(1, (Span(JOB, ROOT, 0, 1),))) == [
         Send(donor, work(3, tasks(0, 2).part(1, 2)))
     ]
+
+
+def test_the_report_says_why_tasks_were_placed_again() -> None:
+    desk = silent()
+    _, one, other = running(desk, 2, workers=2)
+    desk.leaves(one)
+    desk.says(other, messages.Inventory(1, ()))
+    job = desk.core.job(JOB)
+    assert job is not None
+    report = job.report(desk.now)
+    assert (report.requeued, report.requeues) == (2, {"a worker was lost": 2})
+    assert Job.of(next(iter(job.snapshot()))).requeues == report.requeues  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ FIELDS = {
     "Results": "job worker name slots groups",
     "Dropped": "job lo hi",
     "Ended": "job state reason at",
-    "Books": "opened total state ended_at requeued taken ledger tallies",
+    "Books": "opened total state ended_at requeues taken ledger tallies",
     "Stored": "batch remaining",
     "LedgerBooks": "submitted spawned done failed cancelled duplicates orphans roots runs families early withdrawn",
     "RunBooks": "run root outstanding",
@@ -101,13 +101,13 @@ def test_what_is_not_known_yet_is_written_as_nothing() -> None:
     books = records.LedgerBooks(0, 0, 0, 0, 0, 0, 0, (), (), (records.FamilyBooks(1, 2, None),), (), ())
     opened = records.Opened(JobId(1), PeerId(1), 1, JobOptions(), 0.0, 0)
     for total, ended_at in ((None, None), (0, 0.0), (3, 1.5)):
-        written = records.Books(opened, total, "running", ended_at, 0, 0, books, ())
+        written = records.Books(opened, total, "running", ended_at, (), 0, books, ())
         found = records.decode(records.encode(written))
         assert isinstance(found, records.Books)
         assert (found.total, found.ended_at) == (total, ended_at)
     failure = Failure("exception", "boom", "", "w", b"", final=True)
     settled = dataclasses.replace(books, families=(records.FamilyBooks(1, 2, failure),))
-    written = records.Books(opened, None, "running", None, 0, 0, settled, ())
+    written = records.Books(opened, None, "running", None, (), 0, settled, ())
     assert records.decode(records.encode(written)) == written
 
 

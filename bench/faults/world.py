@@ -12,34 +12,36 @@ import itertools
 import json
 import random
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from bench.faults.nonsense import Nonsense
+from bench.faults.plan import (
+    CLAIM_ENTRIES,
+    FUNCTION,
+    HARSH_RATES,
+    HARSH_STEPS,
+    JOB,
+    REDUCE,
+    SETTLE_S,
+    SPAWNED,
+    STEPS_MAX,
+    Outcome,
+    Plan,
+    WorldError,
+)
+from bench.faults.slots import ModelSlot, ModelWorker, Run, Task, run_of
 from lbnet.core import effects, events
 from lbnet.core.controller import Controller
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
 from lbnet.core.job import Job
-from lbnet.core.ledger import Committed
+from lbnet.core.ledger import Committed, Ledger
+from lbnet.core.liveness import Liveness
 from lbnet.core.rebuilding import rebuilt
 from lbnet.core.worker import Worker
 from lbnet.protocol import messages, records
 from lbnet.strategies import registry
-from lbnet.strategies.base import (
-    Ask,
-    AskTarget,
-    AskToSplit,
-    ControllerStrategy,
-    LookAgain,
-    Offer,
-    Pair,
-    Strategy,
-    TellBusy,
-    TellIdle,
-    TellNonIdle,
-    WorkerStrategy,
-)
 from lbnet.types import (
     COMBINED,
     CONTROLLER,
@@ -56,183 +58,8 @@ from lbnet.types import (
     Member,
     Payload,
     PeerId,
-    RunId,
     SlotId,
 )
-
-JOB = JobId(77)
-FUNCTION, SPAWNED, REDUCE = b"function", b"spawned", b"reduce"
-STEPS_MAX = 100_000
-CLAIM_ENTRIES = 4
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What kind of run. Numbers of faults are budgets: when and where they strike is up to the seed."""
-
-    placement: str = "first"
-    reduce: bool = True
-    splits: bool = True
-    items: int = 6
-    units: int = 8
-    unit_s: float = 0.01
-    workers: int = 3
-    slots: int = 1
-    joins: int = 0
-    worker_crashes: int = 0
-    slot_crashes: int = 0
-    link_cuts: int = 0
-    failures: int = 0
-    refused: float = 0.0
-    cancels: bool = False
-    withdrawals: int = 0
-    controller_crashes: int = 0
-    uplink_cuts: int = 0
-    leaves: int = 0
-    grace_s: float = 1e9
-    journal: bool = False
-    strategy: str = "sb"
-
-
-class WorldError(AssertionError):
-    """A rule was broken. The text holds all that is needed to see it again."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A run that kept all rules."""
-
-    steps: int
-    digest: str
-    state: str
-    duplicates: int
-    orphans: int
-    requeued: int
-    spawned: int
-    relays: int
-    crashes: int = 0
-    snapshots: int = 0
-
-
-# --- slots ----------------------------------------------------------------------------------------
-
-
-def run_of(first_run: RunId, batch: Batch, index: int) -> RunId:
-    """The identity of one execution."""
-    return RunId(first_run + index - batch.lo)
-
-
-@dataclass
-class Task:
-    """The running task: units ``[at, end)`` are left of it."""
-
-    index: int
-    at: int
-    end: int
-    fails: bool
-    units: list[int] = field(default_factory=list)
-    children: int = 0
-
-
-@dataclass
-class Run:
-    """One ticket in a slot: the words that it shares with its worker, and results that have not left."""
-
-    effect: effects.Run
-    claimed: int
-    limit: int
-    at: int
-    announced: bool = False
-    task: Task | None = None
-    entries: list[tuple[Task, bool]] = field(default_factory=list)
-    upto: int = 0
-
-
-@dataclass
-class ModelSlot:
-    """A slot process and the pipe to its worker. ``alive`` turns false at once, the worker hears of it later.
-
-    What its tasks spawn it has ``said``, as pickles: to run a function, it must be taught, too.
-    """
-
-    alive: bool = False
-    starting: bool = True
-    runs: deque[Run] = field(default_factory=deque)
-    tickets: dict[int, Run] = field(default_factory=dict)
-    known: set[bytes] = field(default_factory=set)
-    said: set[bytes] = field(default_factory=set)
-    taught: set[bytes] = field(default_factory=set)
-    pipe: deque[Event] = field(default_factory=deque)
-
-
-@dataclass
-class ModelWorker:
-    """A real worker with its slots. ``urgent`` events come before any other event of the slots."""
-
-    core: Worker
-    slots: list[ModelSlot]
-    alive: bool = True
-    hungry: bool = False
-    urgent: deque[Event] = field(default_factory=deque)
-    connecting: list[tuple[PeerId, int]] = field(default_factory=list)
-    tick_at: float | None = None
-    leaves: bool = False
-
-
-class Nonsense(Strategy):
-    """A strategy that says anything, or raises. It shall make nothing wrong."""
-
-    name = "nonsense"
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-
-    polls = True
-    knows_peers = True
-    shares_idle = True
-
-    def controller(self) -> ControllerStrategy:
-        return _NonsenseController(self._rng)
-
-    def worker(self) -> WorkerStrategy:
-        return _NonsenseWorker(self._rng)
-
-
-def _anything(rng: random.Random) -> Iterator[Any]:
-    """Decisions of either half, good ones by chance, and things that are none."""
-    for _ in range(rng.randrange(4)):
-        one, other = (PeerId(rng.choice([-1, 0, 1, 2, 3, 4, 5, 99])) for _ in range(2))
-        seconds = rng.choice([-1.0, 0.0, 1e-9, 0.001, 1e300, float("nan"), float("inf")])
-        yield rng.choice(
-            [
-                *(Pair(one, other), AskToSplit(one), TellIdle(), TellNonIdle(), TellBusy(), AskTarget()),
-                *(Ask(one), Ask(one, wait=True), Offer(one), LookAgain(seconds), None, "Ask", Ask("x"), Pair(None, [])),
-            ]
-        )
-        if rng.random() < 0.2:
-            raise RuntimeError("a bug in a strategy")
-
-
-class _NonsenseController(ControllerStrategy):
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-
-    def balance(self, view: object) -> Iterator[Any]:  # noqa: ARG002
-        return _anything(self._rng)
-
-    def target(self, view: object, asker: PeerId) -> Any:  # noqa: ARG002
-        return self._rng.choice([-1, 0, 1, 2, 3, 4, 99, asker, None, "x", 1.5])
-
-    def grant(self, tasks: int) -> Any:
-        return self._rng.choice([-1, 0, 1, tasks, 10**9, None, "x", 0.5])
-
-
-class _NonsenseWorker(WorkerStrategy):
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-
-    def balance(self, view: object) -> Iterator[Any]:  # noqa: ARG002
-        return _anything(self._rng)
 
 
 class WatchedController(Controller):
@@ -262,6 +89,7 @@ class ModelClient:
     seen: int = 0
     safe: int = 0
     done: bool = False
+    attached: bool = True
 
 
 # --- the world --------------------------------------------------------------------------------------
@@ -275,9 +103,10 @@ class World:
         seed: decides the rest.
         traced: whether the outcome's digest covers every event and effect; else it is empty.
         replayed: whether the journal is read after every event of the controller, as another one would.
+        told: how many of the last events are kept as text, in the attribute of this name.
     """
 
-    def __init__(self, plan: Plan, seed: int, *, traced: bool = False, replayed: bool = False) -> None:
+    def __init__(self, plan: Plan, seed: int, *, traced: bool = False, replayed: bool = False, told: int = 0) -> None:
         self.plan = plan
         self.seed = seed
         self.rng = random.Random(f"{seed}")
@@ -298,6 +127,7 @@ class World:
         self._tick_at: float | None = None
         self._next_peer = 1
         self._replayed = replayed
+        self.told: deque[str] = deque(maxlen=told)
         self._trace = hashlib.sha256() if traced else None
         self._budget = {
             "join": plan.joins,
@@ -310,7 +140,23 @@ class World:
             "controller": plan.controller_crashes,
             "uplink": plan.uplink_cuts,
             "leave": plan.leaves,
+            "client": plan.client_crashes,
+            "mute": plan.mutes,
+            "disk": plan.full_disks,
         }
+        # Half of the items' bounds at the far end, if the first one is half of the work.
+        units, items = plan.items * plan.units, plan.items
+        first = units // 2 if plan.heavy and items > 1 else plan.units
+        self._bounds = (
+            [0, *(first + (units - first) * at // (items - 1) for at in range(items))] if items > 1 else [0, units]
+        )
+        self._muted: set[tuple[PeerId, PeerId]] = set()
+        self._disk_full = False
+        self._room_at = 0.0
+        self._slow_workers: set[PeerId] = set()
+        self._client_before = CONTROLLER
+        self._broke_at = 0.0
+        self._faults = self._events = 0
         self._fault_rate = self.rng.choice([0.005, 0.02, 0.05])
         self._net_rate = self.rng.choice([0.2, 0.5, 0.8])
         self._counted: Counter[int] = Counter()
@@ -332,18 +178,24 @@ class World:
         """
         while self._step():
             self.steps += 1
+            if self._need_not_end and self.steps >= HARSH_STEPS:
+                break
             self._rule(self.steps < STEPS_MAX, "the run does not end")
+            late = self.now - self._broke_at > SETTLE_S and not any(self._budget.values())
+            self._rule(not late or self.plan.harsh, f"nothing has broken for {SETTLE_S:g} s, and it is not settled")
         return self._judge()
 
     # --- the beginning ------------------------------------------------------------------------------
 
-    @property
-    def _units(self) -> range:
-        return range(self.plan.items * self.plan.units)
-
     def _new_controller(self) -> WatchedController:
         plan = self.plan
-        made = WatchedController(self._load, strategy=plan.strategy, placement=plan.placement, journal=plan.journal)
+        made = WatchedController(
+            self._load,
+            strategy=plan.strategy,
+            placement=plan.placement,
+            journal=plan.journal,
+            deadline_s=plan.deadline_s,
+        )
         made.committed = deque()
         return made
 
@@ -361,6 +213,7 @@ class World:
             retries=plan.failures,
             crash_limit=plan.slot_crashes + 1,
             placement=plan.placement,
+            detached=plan.detached,
         )
         functions = [FUNCTION, REDUCE] if plan.reduce else [FUNCTION]
         said: list[messages.Message] = [messages.OpenJob(JOB, options)]
@@ -368,7 +221,7 @@ class World:
         base = 0
         while base < plan.items:
             count = min(self.rng.choice([1, 2, 5, 50]), plan.items - base)
-            ranges = [(index * plan.units, (index + 1) * plan.units) for index in range(base, base + count)]
+            ranges = list(itertools.pairwise(self._bounds[base : base + count + 1]))
             payload = Payload(base, count, FUNCTION, json.dumps(ranges).encode())
             said.append(messages.Submit(Batch(JOB, ROOT, base, base + count, 0, ROOT, 0, payload)))
             base += count
@@ -381,7 +234,9 @@ class World:
         peer = self._new_peer()
         slots = [ModelSlot() for _ in range(self.plan.slots)]
         draw = random.Random(f"{self.seed} {peer}").random
-        core = Worker(peer, f"worker-{peer}", self.plan.slots, self._load, draw)
+        core = Worker(peer, f"worker-{peer}", self.plan.slots, self._load, draw, Liveness(self.plan.deadline_s))
+        if len(self._slow_workers) < self.plan.slow_workers:
+            self._slow_workers.add(peer)
         self.workers[peer] = ModelWorker(core, slots)
         self._to_controller(
             events.Joined(peer, "worker", f"worker-{peer}", "host", 1, self.plan.slots, Address("host", int(peer)))
@@ -392,7 +247,11 @@ class World:
     def _step(self) -> bool:
         """Let one thing happen. False when nothing can any more."""
         self.now += self.rng.choice([0.0, 1e-5, 1e-3])
+        self._events += 1
+        self._disk_full = self._disk_full and self.now < self._room_at
         if self.rng.random() < self._fault_rate and self._fault():
+            self._faults += 1
+            self._broke_at = self.now
             return True
         net: list[tuple[PeerId, PeerId]] = [key for key, waiting in self._channels.items() if waiting]
         work = [
@@ -402,6 +261,9 @@ class World:
             for slot in range(len(worker.slots))
             if self._can_move(worker, slot)
         ]
+        if self._slow_workers and self.rng.random() < 0.9:
+            quick = [move for move in work if move[0] not in self._slow_workers]
+            work = quick or work
         connecting = [peer for peer, worker in self.workers.items() if worker.alive and worker.connecting]
         ticks = self._ticks()
         due = [peer for peer, at in ticks.items() if self.now >= at]
@@ -409,7 +271,7 @@ class World:
             self._tick(self.rng.choice(due))
         elif connecting and self.rng.random() < 0.2 and self._connect(self.rng.choice(connecting)):
             pass
-        elif self._safe < len(self._journal) and self.rng.random() < 0.2:
+        elif self._safe < len(self._journal) and not self._disk_full and self.rng.random() < 0.2:
             self._persist()
         elif self._away and self.rng.random() < 0.1 and self._come_back():
             pass
@@ -422,20 +284,36 @@ class World:
             self._slot_move(*self.rng.choice(work))
         elif connecting:
             self._connect(self.rng.choice(connecting))
-        elif self._safe < len(self._journal):
+        elif self._safe < len(self._journal) and not self._disk_full:
             self._persist()
+        elif self._disk_full:
+            self._disk_full = False
         elif self._away and self._come_back():
             pass
         elif self._budget["join"]:
             self._budget["join"] -= 1
             self._join()
-        elif ticks and not self._state:
+        elif ticks and not self._is_over():
             next_peer = min(ticks, key=lambda peer: ticks[peer])
             self.now = max(self.now, ticks[next_peer])
             self._tick(next_peer)
         else:
             return False
         return True
+
+    @property
+    def _need_not_end(self) -> bool:
+        """Nobody promises that such a run comes to rest."""
+        return self.plan.harsh or self.plan.strategy == Nonsense.name
+
+    def _is_over(self) -> bool:
+        """Whether nothing is expected of anybody any more."""
+        if not self._state:
+            return False
+        if not self.plan.deadline_s:
+            return True
+        there = {CONTROLLER, self.client, *(peer for peer, worker in self.workers.items() if worker.alive)}
+        return self._model_client.done and not any(one in there and other in there for one, other in self._muted)
 
     def _ticks(self) -> dict[PeerId, float]:
         """When whose timer is due."""
@@ -454,6 +332,8 @@ class World:
             self._to_worker(peer, events.Tick())
 
     def _deliver(self, source: PeerId, target: PeerId) -> None:
+        if self.plan.harsh and self.client not in {source, target} and self._disturb(self._channels[source, target]):
+            return
         event = self._channels[source, target].popleft()
         if isinstance(event, events.Left) and CONTROLLER not in {source, target}:
             pair = frozenset({source, target})
@@ -473,6 +353,23 @@ class World:
             if isinstance(event, events.Left) and source == CONTROLLER:
                 self._away.add(target)
             self._to_worker(target, event)
+
+    def _disturb(self, waiting: deque[Event]) -> bool:
+        """Do what no link does: drop, double or reorder. Whether there is nothing to deliver this time."""
+        if not isinstance(waiting[0], events.Received):
+            return False
+        dice = self.rng.random()
+        for kind, rate in HARSH_RATES.items():
+            if dice < rate:
+                first = waiting.popleft()
+                if kind == "double":
+                    waiting.extendleft([first, first])
+                elif kind == "reorder":
+                    ends = [at for at, event in enumerate(waiting) if not isinstance(event, events.Received)]
+                    waiting.insert(self.rng.randint(0, ends[0] if ends else len(waiting)), first)
+                return kind == "drop"
+            dice -= rate
+        return False
 
     # --- the journal, and the controller's death ----------------------------------------------------------
 
@@ -559,6 +456,8 @@ class World:
     def _come_back(self) -> bool:
         """A peer connects to the controller again, once the controller knows that its old link is gone."""
         ready = [peer for peer in sorted(self._away) if not self._channels.get((peer, CONTROLLER))]
+        if self._channels.get((self._client_before, CONTROLLER)):
+            ready = [peer for peer in ready if peer != self.client]  # one that is there yet would keep its job
         if not ready:
             return False
         peer = self.rng.choice(ready)
@@ -567,6 +466,7 @@ class World:
         if peer == self.client:
             self._to_controller(events.Joined(peer, "client", "client", "host", 1, 0, Address("", 0), back=True))
             self._model_client.there = True
+            self._model_client.attached = self._model_client.done
             if not self._model_client.done:
                 self._client_says(messages.Attach(JOB, self._model_client.seen))
             return True
@@ -599,6 +499,8 @@ class World:
                     self._post(CONTROLLER, effect.to, events.Received(CONTROLLER, effect.message))
             elif isinstance(effect, effects.SetTimer):
                 self._tick_at = effect.at
+            elif isinstance(effect, effects.Disconnect):
+                self._give_up(CONTROLLER, effect)
             elif not isinstance(effect, effects.Persist):
                 raise self._broken(f"the controller wants {effect}")
         job = self.controller.job(JOB)
@@ -621,6 +523,8 @@ class World:
                 worker.tick_at = effect.at
             elif isinstance(effect, effects.Depart):
                 self._depart(me)
+            elif isinstance(effect, effects.Disconnect):
+                self._give_up(me, effect)
             elif isinstance(effect, effects.SetHungry):
                 self._rule(worker.hungry != effect.hungry, "the hungry flag was set to what it was")
                 worker.hungry = effect.hungry
@@ -665,6 +569,11 @@ class World:
 
     def _post(self, source: PeerId, target: PeerId, event: Event) -> None:
         key = (source, target)
+        if isinstance(event, events.Received):
+            if key in self._muted:
+                return
+        else:
+            self._muted.discard(key)
         if key not in self._channels:
             self._channels[key] = deque()
             if self.rng.random() < 0.2:
@@ -688,8 +597,21 @@ class World:
         self._post(peer, me, events.Joined(peer, "peer", "", "", 0, 0, Address("", 0)))
         return True
 
+    def _give_up(self, me: PeerId, effect: effects.Disconnect) -> None:
+        """Somebody closes a link: the other end is silent, or has said what makes no sense."""
+        self._rule(effect.silent or self.plan.harsh, f"{me} closes its link to {effect.peer}: {effect.reason}")
+        pair = frozenset({me, effect.peer})
+        if CONTROLLER in pair:
+            (peer,) = pair - {CONTROLLER}
+            if self._has_uplink(peer) and (peer == self.client or self.workers[peer].alive):
+                self._cut(peer, CONTROLLER)
+                self._cut(CONTROLLER, peer)
+        elif pair in self._open:
+            self._cut_pair(me, effect.peer)
+
     def _cut(self, source: PeerId, target: PeerId) -> None:
         """What the source had said arrives in part, then the end of the link."""
+        self._muted.discard((source, target))
         waiting = self._channels.setdefault((source, target), deque())
         kept = self.rng.randint(0, len(waiting))
         while len(waiting) > kept and not isinstance(waiting[-1], events.Joined):
@@ -780,25 +702,62 @@ class World:
         pairs = sorted(sorted(pair) for pair in self._open)
         if not pairs:
             return False
-        one, other = self.rng.choice(pairs)
+        self._cut_pair(*self.rng.choice(pairs))
+        return True
+
+    def _cut_pair(self, one: PeerId, other: PeerId) -> None:
         self._open.remove(frozenset({one, other}))
         self._closing[frozenset({one, other})] += 2
         self._cut(one, other)
         self._cut(other, one)
+
+    def _fault_mute(self) -> bool:
+        """A link swallows what is said on it, one way or both; it looks open until somebody misses the other."""
+        if not self.plan.deadline_s:
+            return False
+        pairs = [tuple(sorted(pair)) for pair in self._open]
+        there = [self.client, *(peer for peer, worker in self.workers.items() if worker.alive)]
+        pairs = sorted(pairs) + [(CONTROLLER, peer) for peer in there if self._has_uplink(peer)]
+        if not pairs:
+            return False
+        one, other = self.rng.choice(pairs)
+        ways = self.rng.choice([[(one, other)], [(other, one)], [(one, other), (other, one)]])
+        self._muted.update(ways)
+        return True
+
+    def _fault_disk(self) -> bool:
+        """Nothing can be written for a while, or until nobody has anything else to do."""
+        if self._disk_full or not self.plan.journal:
+            return False
+        self._disk_full = True
+        self._room_at = self.now + 0.5
+        return True
+
+    def _fault_client(self) -> bool:
+        """The client dies, and another one that knows as much takes its job over."""
+        if not self._has_uplink(self.client):
+            return False
+        self._cut(self.client, CONTROLLER)
+        self._channels.setdefault((CONTROLLER, self.client), deque()).clear()
+        self._client_before, self.client = self.client, self._new_peer()
+        self._model_client.there = False
+        self._away.add(self.client)
         return True
 
     def _fault_cancel(self) -> bool:
-        cancel = messages.Cancel(JOB, 0, self.plan.items)
-        self._model_client.said.append(cancel)
-        self._client_says(cancel)
+        self._client_cancels(messages.Cancel(JOB, 0, self.plan.items))
         return True
+
+    def _client_cancels(self, cancel: messages.Cancel) -> None:
+        """It says so now, or when it hears whether the controller knows its job."""
+        self._model_client.said.append(cancel)
+        if self._model_client.attached and not self._model_client.done:
+            self._client_says(cancel)
 
     def _fault_withdrawal(self) -> bool:
         """The client does not want some items any more."""
         lo = self.rng.randrange(self.plan.items)
-        cancel = messages.Cancel(JOB, lo, min(lo + self.rng.choice([1, 1, 3]), self.plan.items))
-        self._model_client.said.append(cancel)
-        self._client_says(cancel)
+        self._client_cancels(messages.Cancel(JOB, lo, min(lo + self.rng.choice([1, 1, 3]), self.plan.items)))
         return True
 
     def _cancel_in(self, worker: ModelWorker, effect: effects.Cancel) -> None:
@@ -998,8 +957,7 @@ class World:
         return set(range(self.plan.items)) - gone
 
     def _units_of(self, items: Iterable[int]) -> set[int]:
-        units = self.plan.units
-        return {unit for item in items for unit in range(item * units, (item + 1) * units)}
+        return {unit for item in items for unit in range(self._bounds[item], self._bounds[item + 1])}
 
     def _client_says(self, message: messages.Message) -> None:
         if self._has_uplink(self.client):
@@ -1015,12 +973,13 @@ class World:
 
     def _client_hears(self, message: messages.Message) -> None:
         client = self._model_client
-        if isinstance(message, messages.Answer):
+        if isinstance(message, messages.Answer | messages.Beat):
             return
         if isinstance(message, messages.Submitted):
             self._rule(message.upto >= client.safe, "items that were safe are not")
             client.safe = message.upto
             return
+        client.attached = client.attached or isinstance(message, messages.Attached | messages.JobRefused)
         if isinstance(message, messages.Attached):
             self._rule(message.submitted >= client.safe, "items that were safe are lost")
             self._rule(message.taken == client.seen, "outcomes are told from another place on than was asked")
@@ -1059,6 +1018,8 @@ class World:
         (self._open_roots if open_ else self._settled).add(root)
 
     def _judge(self) -> Outcome:
+        if self._need_not_end and not self._state:
+            return self._outcome(self.controller.job(JOB))
         # Once its client has taken everything, another controller does not know it any more.
         job = self.controller.job(JOB) or self._ended
         self._rule(job is not None and bool(self._state), "nothing moves, and the job is not done")
@@ -1072,30 +1033,39 @@ class World:
             found = Counter({unit: count for unit, count in counted.items() if unit in wanted})
             self._rule(found == Counter(wanted), "the units do not add up")
             self._rule(max(counted.values(), default=1) == 1, "a unit came twice")
-        if not (self.plan.worker_crashes or self._crashes or self.plan.uplink_cuts or self.plan.reduce):
+        calm = not (self.plan.worker_crashes or self._crashes or self.plan.uplink_cuts or self.plan.mutes)
+        if calm and not self.plan.reduce and not self.plan.harsh:
             again = job.requeued and not self.plan.withdrawals
             self._rule(not again, "work was lost, and found again, although no worker was lost")
         for peer, worker in self.workers.items():
-            if worker.alive:
+            if worker.alive and not self._need_not_end:
                 self._rule(not worker.core.held(), f"worker {peer} holds tasks of a job that has ended")
-        digest = self._trace.hexdigest() if self._trace is not None else ""
-        ledger = job.ledger
+        return self._outcome(job)
+
+    def _outcome(self, job: Job | None) -> Outcome:
+        ledger = Ledger() if job is None else job.ledger
         return Outcome(
             self.steps,
-            digest,
+            self._trace.hexdigest() if self._trace is not None else "",
             self._state,
             ledger.duplicates,
             ledger.orphans,
-            job.requeued,
+            0 if job is None else job.requeued,
             ledger.spawned,
             self._relays,
             self._crashes,
             self._snapshots,
+            self._faults,
+            self.now,
+            self._events,
         )
 
-    def _note(self, who: PeerId, event: Event, done: Iterable[Effect]) -> None:
+    def _note(self, who: PeerId, event: Event, done: Sequence[Effect]) -> None:
         if self._trace is not None:
             self._trace.update(f"{self.now!r} {who} {event!r} {done!r}\n".encode())
+        if self.told.maxlen:
+            said = "".join(f"\n    {effect}" for effect in done)
+            self.told.append(f"step {self.steps}, {self.now:.5f} s, {who or 'controller'}: {event}{said}")
 
     def _rule(self, holds: bool, sentence: str) -> None:
         if not holds:
