@@ -7,7 +7,7 @@ TESTS_AT_ONCE ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1,
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types sim teeth compare survive chaos bench fidelity scaling clean
+.PHONY: help setup demo test lint types sim teeth compare survive chaos survival bench fidelity scaling clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,8 +59,11 @@ compare: setup ## compare all strategies in the simulator, 16 to 1,024 workers
 survive: setup ## kill a controller and a worker with 100,000 tasks, start them again, and count the results
 	@$(BIN)/python scripts/survive.py
 
-chaos: setup ## kill, stop and cut off real processes for a minute, and check every result
+chaos: setup ## kill, stop and cut off real processes for a minute, and check every result (links as root)
 	@$(BIN)/python -m bench.chaos
+
+survival: $(VENV)/.bench ## measure what the journal costs, and how soon things go on after a kill -9
+	@$(BIN)/python -m bench.experiments.survival
 
 fidelity: $(VENV)/.bench ## compare the simulator with a real cluster of this machine
 	@$(BIN)/python -m bench.experiments.fidelity
