@@ -96,6 +96,7 @@ def test_an_iterable_that_raises_cancels_the_job(standin: StandIn) -> None:
         with pytest.raises(InputError, match="raised KeyError after 1 items") as caught:
             client.submit_job(square, items())
         assert isinstance(caught.value.__cause__, KeyError)
+        until(lambda: any(isinstance(each, OpenJob) for each in standin.heard), "the job is opened")
         (opened,) = [each.job for each in standin.heard if isinstance(each, OpenJob)]
         until(lambda: standin.job(opened).state != "running", "it is over")
         until(lambda: not standin.kept_jobs(), "nothing is kept of it")
