@@ -91,6 +91,7 @@ class Compute:
         self._runs = me << _RUN_BITS
         self._blameless = False
         self._withdrawn: dict[JobId, RangeSet] = {}
+        self._strays: dict[JobId, dict[bytes, bytes]] = {}
 
     def _priority(self, job: JobId) -> int:
         held = self.jobs.get(job)
@@ -412,6 +413,16 @@ class Compute:
         job = self.jobs.get(event.job)
         if job is not None:
             job.functions.setdefault(event.digest, event.data)
+            return
+        # Its job has ended here. If it is opened again, the slot will not say the function again.
+        self._strays.setdefault(event.job, {})[event.digest] = event.data
+        if len(self._strays) > limits.REPORTS_KEPT:
+            del self._strays[next(iter(self._strays))]
+
+    def open_job(self, job: JobId, options: JobOptions) -> None:
+        """Its tasks may come, if they do not already."""
+        if job not in self.jobs:
+            self.jobs[job] = HeldJob(options, self._strays.pop(job, {}))
 
     def share_functions(self, batches: Iterable[Batch]) -> None:
         """Before the controller hears of tasks, it must have their functions: who taught them to us may be lost."""

@@ -120,9 +120,11 @@ class Exchange:
         ]
 
     def forget(self, job: JobId) -> None:
-        """A job has ended."""
+        """A job has ended: what was sent of it never comes back, although a job of this id may."""
         for link in self._links.values():
             link.forget(job)
+        for number, (to, batches) in self._sent.items():
+            self._sent[number] = to, tuple(batch for batch in batches if batch.job != job)
 
     def anew(self) -> None:
         """Another strategy is in force: what the last one had asked and been told counts no more.

@@ -13,7 +13,7 @@ from typing import Any
 from lbnet import limits
 from lbnet.core import checks, effects, events
 from lbnet.core.balancer import Load
-from lbnet.core.compute import Compute, HeldJob
+from lbnet.core.compute import Compute
 from lbnet.core.decisions import decisions_of
 from lbnet.core.departure import Departure
 from lbnet.core.effects import Effect
@@ -259,7 +259,7 @@ class Worker:
         if peer == CONTROLLER:
             self._ended.pop(message.job, None)  # what it opens goes on, although it may have said otherwise before
         if message.job not in self._ended:
-            self._jobs.setdefault(message.job, HeldJob(message.options))
+            self._compute.open_job(message.job, message.options)
 
     def _on_function(self, peer: PeerId, message: messages.Function) -> None:
         job = self._jobs.get(message.job)

@@ -10,6 +10,7 @@ import pytest
 
 from bench.faults.plan import Plan, WorldError
 from bench.faults.plans import CALM, DEATHS, ROUGH
+from bench.faults.swarm import plan_of
 from bench.faults.teeth import TEETH, Bug
 from bench.faults.world import World
 from lbnet import limits
@@ -152,6 +153,11 @@ def test_seed_259_results_came_of_a_job_that_another_controller_was_told_of_anew
 
 def test_seed_232_work_was_sent_through_a_controller_that_was_away() -> None:
     World(DEATHS["all die, small tasks"], 232).run()
+
+
+@pytest.mark.parametrize("seed", [11982, 15673, 16398])
+def test_a_function_was_said_between_two_lives_of_a_job_and_never_again(seed: int) -> None:
+    World(plan_of(seed, "faithful"), seed).run()
 
 
 def test_seed_104_a_worker_that_had_to_wait_for_a_word_only_never_left() -> None:
