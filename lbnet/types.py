@@ -8,7 +8,7 @@ of the parent has another run, so its children can never be mistaken for the fir
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NewType
 
 JobId = NewType("JobId", int)
@@ -50,6 +50,8 @@ class Batch:
     Splitting, donating, taking back and requeuing change the range and nothing else.
     ``root`` is the item that a spawned task descends from, and ``parent`` the task that spawned it:
     both are meaningless for items of the job itself.
+    ``failures`` and ``crashes`` count what became of earlier executions: of one task that is tried again, wherever it
+    goes; of others they are 0.
     """
 
     job: JobId
@@ -60,6 +62,8 @@ class Batch:
     parent_origin: RunId
     parent_index: int
     payload: Payload
+    failures: int = 0
+    crashes: int = 0
 
     def __len__(self) -> int:
         return self.hi - self.lo
@@ -68,7 +72,22 @@ class Batch:
         """The tasks ``[lo, hi)`` of this batch, over the same payload."""
         assert self.lo <= lo < hi <= self.hi, (self.lo, lo, hi, self.hi)
         # Not dataclasses.replace(), which takes three times as long: this is done for everything that moves.
-        return Batch(self.job, self.origin, lo, hi, self.root, self.parent_origin, self.parent_index, self.payload)
+        return Batch(
+            self.job,
+            self.origin,
+            lo,
+            hi,
+            self.root,
+            self.parent_origin,
+            self.parent_index,
+            self.payload,
+            self.failures,
+            self.crashes,
+        )
+
+    def again(self, index: int, *, failures: int = 0, crashes: int = 0) -> Batch:
+        """One task of this batch, to be tried again after so many more failures and crashes."""
+        return replace(self.part(index, index + 1), failures=self.failures + failures, crashes=self.crashes + crashes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from lbnet import limits
 from lbnet.types import Batch, Span
 
 _DOUBLINGS_MAX = 32
-
-
-@dataclass(slots=True)
-class Attempts:
-    """How often a task has failed here, and how often it has killed its slot."""
-
-    failures: int = 0
-    crashes: int = 0
 
 
 def is_worth_a_retry(kind: type[BaseException], names: Collection[str]) -> bool:

@@ -7,25 +7,22 @@ from lbnet.core.events import SlotDied, SlotOutput
 from lbnet.types import FAILED, ROOT, Batch, Failure, Group, Member
 
 
-def last_failure(
-    batch: Batch, index: int, event: SlotDied, output: SlotOutput | None, attempts: int, worker: str
-) -> Group:
+def last_failure(tried: Batch, event: SlotDied, output: SlotOutput | None, worker: str) -> Group:
     """The result of a task that has killed its slot, or was over its time, for the last time.
 
     Args:
-        batch: the task is one of it.
-        index: of the task.
+        tried: the one task, with how often it has done the same, this time included.
         event: the death.
         output: what was last printed in that slot, by whatever task.
-        attempts: how often the task did the same here.
-        worker: its name.
+        worker: the name of the last one.
     """
+    attempts = tried.failures if event.timed_out else tried.crashes
     kind = "TaskTimeoutError" if event.timed_out else "TaskCrashedError"
     text = f"{event.description}; attempt {attempts} of {attempts}"
-    if output is not None and (output.job, output.origin, output.index) == (batch.job, batch.origin, index):
+    if output is not None and (output.job, output.origin, output.index) == (tried.job, tried.origin, tried.lo):
         text += _last_lines(output.text)
     where = f"worker {worker}, {event.where}" if event.where else f"worker {worker}"
-    member = Member(batch.origin, index, index + 1, batch.root, batch.parent_origin, batch.parent_index, ROOT, ())
+    member = Member(tried.origin, tried.lo, tried.hi, tried.root, tried.parent_origin, tried.parent_index, ROOT, ())
     return Group(FAILED, b"", (member,), 0.0, Failure(kind, text, "", where, b""))
 
 

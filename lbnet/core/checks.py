@@ -21,6 +21,8 @@ def problem_of_batch(batch: Batch, functions: Container[bytes]) -> str | None:
         return "work came without its function"
     if not payload.base <= batch.lo < batch.hi <= payload.base + payload.count:
         return "work lies outside of its payload"
+    if batch.failures < 0 or batch.crashes < 0 or (len(batch) > 1 and (batch.failures or batch.crashes)):
+        return "work is said to have been tried, and is not one task, or was tried less than never"
     return None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from lbnet import limits
 from lbnet.core import batching, effects, events
-from lbnet.core.attempts import Attempts, Resting, delay_s, is_worth_a_retry
+from lbnet.core.attempts import Resting, delay_s, is_worth_a_retry
 from lbnet.core.blame import last_failure
 from lbnet.core.durations import Durations
 from lbnet.core.effects import Effect
@@ -84,7 +84,6 @@ class Compute:
         self.results = UnkeptResults(self._tell)
         self.slots = [Slot(SlotId(number)) for number in range(slots)]
         self._children: dict[RunId, list[Batch]] = {}
-        self._attempts: dict[tuple[JobId, RunId, int], Attempts] = {}
         self._resting = Resting()
         self._outputs: dict[SlotId, events.SlotOutput] = {}
         self._tickets = 0
@@ -294,7 +293,6 @@ class Compute:
                 if ticket.batch.job == number:
                     ticket.reclaiming = ticket.over = True
                     self._do(effects.Reclaim(slot.id, ticket.number, ticket.batch.lo))
-        self._attempts = {key: tried for key, tried in self._attempts.items() if key[0] != number}
         self._withdrawn.pop(number, None)
         self._children = {run: kids for run, kids in self._children.items() if kids[0].job != number}
         self._do(effects.Forget(number))
@@ -372,19 +370,18 @@ class Compute:
         if failure is None or failure.kind not in _WORTH_RETRYING or failure.final or not options.retries:
             return False
         index = group.members[0].lo
-        return bool(self.wanted(ticket.batch.part(index, index + 1))) and self._try_again(ticket.batch, index, options)
+        tried = ticket.batch.again(index, failures=1)
+        return bool(self.wanted(tried)) and self._try_again(tried, options)
 
-    def _try_again(self, batch: Batch, index: int, options: JobOptions) -> bool:
+    def _try_again(self, tried: Batch, options: JobOptions) -> bool:
         """A task has failed: whether it is tried once more. It rests before that."""
-        attempts = self._attempts.setdefault((batch.job, batch.origin, index), Attempts())
-        attempts.failures += 1
-        if attempts.failures > options.retries:
+        if tried.failures > options.retries:
             return False
-        rest_s = delay_s(options.retry_delay_s, attempts.failures)
+        rest_s = delay_s(options.retry_delay_s, tried.failures)
         if rest_s > 0:
-            self._resting.add(batch.part(index, index + 1), self._view.now + rest_s)
+            self._resting.add(tried, self._view.now + rest_s)
         else:
-            self.queue.append(batch.part(index, index + 1))
+            self.queue.append(tried)
         return True
 
     def _complete(self, group: Group) -> Group:
@@ -487,35 +484,28 @@ class Compute:
                 ticket.unreported.remove(blamed, blamed + 1)
             for lo, hi in reversed(list(ticket.unreported)):
                 self.queue.push(ticket.batch.part(lo, hi))
-            if blamed is not None and not self._blame(ticket.batch, blamed, event):
-                self._fail(ticket.batch, blamed, event, output)
+            if blamed is not None:
+                self._blame(ticket.batch, blamed, event, output)
 
     def slot_output(self, event: events.SlotOutput) -> None:
         """A task that failed, or that is about to be blamed for the death of its slot, has printed this."""
         self._outputs[event.slot] = event
 
-    def _blame(self, batch: Batch, index: int, event: events.SlotDied) -> bool:
-        """A task killed its slot, or was over its time: whether it gets another chance."""
+    def _blame(self, batch: Batch, index: int, event: events.SlotDied, output: events.SlotOutput | None) -> None:
+        """A task killed its slot, or was over its time: it gets another chance, or fails."""
         options = self.jobs[batch.job].options
-        attempts = self._attempts.setdefault((batch.job, batch.origin, index), Attempts())
-        if not event.timed_out:
-            attempts.crashes += 1
-            if attempts.crashes < options.crash_limit:
-                self.queue.append(batch.part(index, index + 1))
-                return True
-            return False
-        if is_worth_a_retry(TaskTimeoutError, options.retry_on):
-            return self._try_again(batch, index, options)
-        attempts.failures += 1
-        return False
-
-    def _fail(self, batch: Batch, index: int, event: events.SlotDied, output: events.SlotOutput | None) -> None:
-        """A task has killed its slot, or was over its time, for the last time."""
-        attempts = self._attempts[batch.job, batch.origin, index]
-        tried = attempts.failures if event.timed_out else attempts.crashes
-        self._view.unit_completed = True
-        group = last_failure(batch, index, event, output, tried, self._name)
-        self.results.add(messages.Result(batch.job, (group,), ()))
+        if event.timed_out:
+            tried = batch.again(index, failures=1)
+            again = is_worth_a_retry(TaskTimeoutError, options.retry_on) and self._try_again(tried, options)
+        else:
+            tried = batch.again(index, crashes=1)
+            again = tried.crashes < options.crash_limit
+            if again:
+                self.queue.append(tried)
+        if not again:
+            self._view.unit_completed = True
+            group = last_failure(tried, event, output, self._name)
+            self.results.add(messages.Result(batch.job, (group,), ()))
 
     def _tell(self, message: messages.Message) -> None:
         self._do(effects.Send(CONTROLLER, message))

@@ -16,7 +16,7 @@ from lbnet.errors import JournalError
 from lbnet.journal.sums import SUM_BYTES, read_mark, read_state, sum_of
 
 APPLICATION_ID = 0x6C626E74
-VERSION = 1
+VERSION = 2
 
 _MAY_PASS = frozenset({
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM,
@@ -96,6 +96,11 @@ class Reader:
             raise JournalError(
                 f"{self._path} is of version {version}, and this lbnet reads up to version {VERSION}: "
                 "install the newer one"
+            )
+        if version < VERSION:
+            raise JournalError(
+                f"{self._path} is of version {version}, and this lbnet reads version {VERSION} only: let the older "
+                "one finish its jobs, or choose another --state-dir"
             )
         problem = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if problem != "ok":

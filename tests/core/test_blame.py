@@ -12,7 +12,7 @@ from lbnet.core.events import SlotDied, SlotOutput
 from lbnet.types import FAILED, ROOT, Batch, Failure, Group, JobId, Member, Payload, RunId, SlotId
 
 JOB, RUN = JobId(4), RunId(9)
-BATCH = Batch(JOB, RUN, 3, 8, 2, ROOT, 1, Payload(0, 10, b"f", b""))
+TRIED = Batch(JOB, RUN, 5, 6, 2, ROOT, 1, Payload(0, 10, b"f", b""), failures=3, crashes=2)
 
 
 def died(timed_out: bool = False, where: str = "host h, pid 7") -> SlotDied:
@@ -25,19 +25,21 @@ def printed(text: bytes, **changes: Any) -> SlotOutput:
 
 
 def failure_of(event: SlotDied, output: SlotOutput | None = None) -> Failure:
-    failure = last_failure(BATCH, 5, event, output, 3, "w").failure
+    failure = last_failure(TRIED, event, output, "w").failure
     assert failure is not None
     return failure
 
 
 def test_it_is_the_result_of_this_one_task() -> None:
-    group = last_failure(BATCH, 5, died(), None, 3, "w")
+    group = last_failure(TRIED, died(), None, "w")
     assert group == Group(FAILED, b"", (Member(RUN, 5, 6, 2, ROOT, 1, ROOT, ()),), 0.0, group.failure)
 
 
-@pytest.mark.parametrize(("timed_out", "kind"), [(False, "TaskCrashedError"), (True, "TaskTimeoutError")])
-def test_it_says_how_how_often_and_where(timed_out: bool, kind: str) -> None:
-    text = "exited with code 1; attempt 3 of 3"
+@pytest.mark.parametrize(
+    ("timed_out", "kind", "tries"), [(False, "TaskCrashedError", "2 of 2"), (True, "TaskTimeoutError", "3 of 3")]
+)
+def test_it_says_how_how_often_and_where(timed_out: bool, kind: str, tries: str) -> None:
+    text = f"exited with code 1; attempt {tries}"
     assert failure_of(died(timed_out)) == Failure(kind, text, "", "worker w, host h, pid 7", b"")
     assert failure_of(died(timed_out, where="")).where == "worker w"
 
@@ -46,7 +48,7 @@ def test_the_last_lines_of_its_output_are_told() -> None:
     lines = [b"line %d" % number for number in range(100)]
     message = failure_of(died(), printed(b"\n".join(lines) + b"\n\n")).message
     head, *told = message.split("\n")
-    assert head == "exited with code 1; attempt 3 of 3; the last that it printed:"
+    assert head == "exited with code 1; attempt 2 of 2; the last that it printed:"
     assert told == [line.decode() for line in lines[-limits.OUTPUT_LAST_LINES :]]
 
 
@@ -67,4 +69,4 @@ def test_one_endless_line_is_cut_and_what_is_no_text_is_told_all_the_same() -> N
     ],
 )
 def test_what_another_task_printed_is_not_told(output: SlotOutput | None) -> None:
-    assert failure_of(died(), output).message == "exited with code 1; attempt 3 of 3"
+    assert failure_of(died(), output).message == "exited with code 1; attempt 2 of 2"

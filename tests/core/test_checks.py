@@ -21,7 +21,7 @@ def group(kind: int, *members: Member, failure: Failure | None = None) -> Group:
     return Group(kind, b"", members, 0.0, failure)
 
 
-@pytest.mark.parametrize("part", [CHILD, CHILD.part(0, 1), CHILD.part(1, 2)])
+@pytest.mark.parametrize("part", [CHILD, CHILD.part(0, 1), CHILD.part(1, 2), CHILD.again(1, failures=2, crashes=1)])
 def test_work_within_its_payload_is_fine(part: Batch) -> None:
     assert problem_of_batch(part, FUNCTIONS) is None
 
@@ -33,6 +33,8 @@ def test_work_within_its_payload_is_fine(part: Batch) -> None:
         (replace(CHILD, payload=Payload(1, 2, FN, b"")), "outside of its payload"),
         (replace(CHILD, payload=Payload(0, 2, b"?", b"")), "without its function"),
         (replace(CHILD, payload=Payload(0, 2, b"", b"")), "without its function"),
+        (replace(CHILD, failures=1), "not one task"),
+        (replace(CHILD, hi=1, crashes=-1), "less than never"),
     ],
 )
 def test_work_that_cannot_be_run_is_refused(batch: Batch, sentence: str) -> None:

@@ -124,7 +124,7 @@ def test_a_task_that_rests_before_it_is_tried_again_goes_back_at_once() -> None:
     desk = busy(1, options=JobOptions(retries=3, retry_delay_s=60.0))
     desk.done(1, failed(0))
     desk.finished(1, 1)
-    assert leave(desk) == [LEAVING, back(1, tasks(0, 1))]
+    assert leave(desk) == [LEAVING, back(1, tasks(0, 1).again(0, failures=1))]
 
 
 def test_it_asks_for_nothing_any_more() -> None:

@@ -712,9 +712,27 @@ def test_a_task_that_failed_is_tried_again_as_often_as_its_job_says() -> None:
     desk = busy(1, options=JobOptions(retries=2))
     for ticket in (1, 2):
         assert desk.done(ticket, failed(0)) == []
-        assert desk.finished(ticket, 1) == [run(ticket + 1, tasks(0, 1), ticket)]
+        assert desk.finished(ticket, 1) == [run(ticket + 1, tasks(0, 1).again(0, failures=ticket), ticket)]
     assert desk.done(3, failed(0)) == [result(failed(0, where="worker w, pid 9")), idle()]
     assert desk.finished(3, 1) == [HUNGRY]
+
+
+def test_a_task_that_failed_elsewhere_has_as_many_tries_left_as_it_had_there() -> None:
+    desk = Desk()
+    has_job(desk, JobOptions(retries=2))
+    desk.hears(work(tasks(0, 1).again(0, failures=2), donor=PEER))
+    told_of = [messages.Moved(PEER, 1)]
+    assert desk.done(1, failed(0)) == [result(failed(0, where="worker w, pid 9"), moved=told_of), idle()]
+
+
+def test_a_task_that_killed_a_slot_elsewhere_has_as_many_lives_left_as_it_had_there() -> None:
+    desk = Desk()
+    has_job(desk, JobOptions(crash_limit=2))
+    desk.hears(work(tasks(0, 1).again(0, crashes=1)))
+    text = f"{DEATH}; attempt 2 of 2"
+    (gone,) = [effect for effect in desk.dies(1, 0) if isinstance(effect, Send)]
+    assert isinstance(gone.message, messages.Result)
+    assert gone.message.groups[0].failure == Failure("TaskCrashedError", text, "", "worker w", b"")
 
 
 def test_what_cannot_be_better_next_time_is_not_tried_again() -> None:
@@ -729,22 +747,21 @@ def test_only_the_running_task_is_blamed_for_the_death_of_its_slot() -> None:
     assert desk.dies(2, 4) == []
     # Its mates run first, the suspect last; nobody lost a life but the suspect.
     assert desk.core.held() == [span(3, 4), span(5, 11), span(11, 16), span(16, 21), span(4, 5)]
-    blamed = {key for key, tried in desk.core._compute._attempts.items() if tried.crashes}
-    assert blamed == {(JOB, ROOT, 4)}
+    assert [(batch.lo, batch.crashes) for batch in desk.core._queue._all() if batch.crashes] == [(4, 1)]
 
 
 def test_a_slot_that_dies_between_tasks_blames_nobody() -> None:
     desk = in_one_ticket()
     assert desk.dies() == []
     assert desk.core.held() == [span(1, 11), span(11, 16), span(16, 21)]
-    assert desk.core._compute._attempts == {}
+    assert not any(batch.crashes or batch.failures for batch in desk.core._queue._all())
 
 
 def test_a_task_that_was_reported_is_not_blamed() -> None:
     desk = in_one_ticket()
     desk.done(2, values(1, 3, 0.002))
     assert desk.dies(2, 2) == []
-    assert desk.core._compute._attempts == {}
+    assert not any(batch.crashes or batch.failures for batch in desk.core._queue._all())
 
 
 def crashed(text: str, kind: str = "TaskCrashedError") -> Send:
@@ -754,7 +771,7 @@ def crashed(text: str, kind: str = "TaskCrashedError") -> Send:
 def test_a_task_that_kills_its_slot_again_and_again_fails() -> None:
     desk = busy(1, options=JobOptions(crash_limit=2))
     assert desk.dies(1, 0) == []
-    assert desk.ready() == [teach(), run(2, tasks(0, 1), 1)]
+    assert desk.ready() == [teach(), run(2, tasks(0, 1).again(0, crashes=1), 1)]
     assert desk.dies(2, 0) == [crashed(f"{DEATH}; attempt 2 of 2")]
     assert desk.core.held() == []
     assert desk.ready() == [idle(), HUNGRY]
@@ -769,7 +786,7 @@ def test_a_task_that_is_over_its_time_may_be_tried_again() -> None:
     options = JobOptions(retries=1, task_timeout_s=2.0)
     desk = busy(1, options=options)
     assert desk.dies(1, 0, timed_out=True) == []
-    assert desk.ready() == [teach(), run(2, tasks(0, 1), 1, options=options)]
+    assert desk.ready() == [teach(), run(2, tasks(0, 1).again(0, failures=1), 1, options=options)]
     assert desk.dies(2, 0, timed_out=True) == [crashed(f"{DEATH}; attempt 2 of 2", "TaskTimeoutError")]
 
 

@@ -109,6 +109,14 @@ def test_commits_are_synced(store: Store) -> None:
     assert settings == ["wal", 2, 1]
 
 
+def test_an_older_version_is_refused(tmp_path: Path) -> None:
+    Store(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / NAME)) as database:
+        database.execute(f"PRAGMA user_version = {VERSION - 1}")
+    with pytest.raises(JournalError, match=f"version {VERSION - 1}.*older"):
+        Store(tmp_path)
+
+
 def test_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     Store(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / NAME)) as database:

@@ -66,7 +66,7 @@ def test_a_codec_of_another_vocabulary_works_alike(message: Any) -> None:
 
 def test_the_bytes_are_one_array_of_the_kind_and_the_fields() -> None:
     batch = Batch(7, RunId(0), 2, 5, 0, RunId(0), 0, Payload(0, 8, b"f", b"data"))  # type: ignore[arg-type]
-    assert msgpack.unpackb(encode(Submit(batch))) == [5, [7, 0, 2, 5, 0, 0, 0, [0, 8, b"f", b"data"]]]
+    assert msgpack.unpackb(encode(Submit(batch))) == [5, [7, 0, 2, 5, 0, 0, 0, [0, 8, b"f", b"data"], 0, 0]]
     assert encode(NonIdle(0.5, 3)) == b"\x93\x11\xcb" + b"\x3f\xe0" + bytes(6) + b"\x03"
 
 
