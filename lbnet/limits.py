@@ -303,5 +303,29 @@ OUTPUT_ECHO_BYTES = 1 << 20
 OUTPUT_READ_BYTES = 256 << 10
 """Read of one slot's output in one turn of the loop, so that a task that prints for ever delays nobody."""
 
+ENQUIRY_S = 2.0
+"""A worker that has not answered a client's question by then is left out of the answer."""
+
+ENQUIRIES_MAX = 1_000
+"""Questions of clients that workers are asked at once; what is more is answered without them."""
+
+ENQUIRY_CHARS_MAX = 32 << 20
+"""Of the answers of all workers to one question."""
+
+FOLLOW_AHEAD_BYTES = 1 << 20
+"""How far what is told of a job's output may be ahead of its reader: what comes too fast for it is left out."""
+
+FOLLOW_LOOK_S = 0.5
+"""A reader that has heard nothing for so long looks whether its job has ended."""
+
+OUTPUT_LINE_CHARS_MAX = 64 << 10
+"""Of one line that a client shows as it comes: a longer one is cut."""
+
+OUTPUT_LINES_OPEN_MAX = 10_000
+"""Tasks whose last line has not ended, of which a client remembers it."""
+
+ECHO_JOBS_MAX = 64
+"""Jobs of a client whose tasks' output it shows: the latest."""
+
 OUTPUT_TICKETS_REMEMBERED = 8
 """Tickets of a slot that are over and may still have output on its way."""

@@ -68,6 +68,11 @@ class Batch:
     def __len__(self) -> int:
         return self.hi - self.lo
 
+    @property
+    def is_of_items(self) -> bool:
+        """Whether the client submitted its tasks."""
+        return self.origin == ROOT
+
     def part(self, lo: int, hi: int) -> Batch:
         """The tasks ``[lo, hi)`` of this batch, over the same payload."""
         assert self.lo <= lo < hi <= self.hi, (self.lo, lo, hi, self.hi)
@@ -249,6 +254,21 @@ class JobReport:
     def balanced(self) -> bool:
         """Whether every task that ever existed is accounted for, once."""
         return self.submitted + self.spawned == self.done + self.failed + self.cancelled + self.outstanding
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutput:
+    """What a task has printed, all of it or a line. ``item`` is its place in the input, None if it was spawned.
+
+    ``slot`` is the process of ``worker`` that ran it. ``dropped`` bytes were left out.
+    """
+
+    job: JobId
+    item: int | None
+    worker: str
+    slot: int
+    text: str
+    dropped: int
 
 
 @dataclass(frozen=True, slots=True)

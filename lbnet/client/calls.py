@@ -67,10 +67,12 @@ class Calls:
 
     Args:
         connection: the link.
+        opened: told of each job, with its options and what it is called.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, opened: Callable[[JobId, Options, str], None]) -> None:
         self._connection = connection
+        self._opened = opened
         self._lock = threading.RLock()
         self._open: dict[Options, _CallJob] = {}
         self._jobs: set[_CallJob] = set()
@@ -142,6 +144,7 @@ class Calls:
                 self._thread.start()
             job = _CallJob(self._connection, options, self._inbox, self._lock)
             self._jobs.add(job)
+            self._opened(job.id, options, "submit")
         self._open[options] = job
         if len(self._open) > limits.SUBMIT_OPEN_JOBS_MAX:
             self._open.pop(next(iter(self._open))).close()

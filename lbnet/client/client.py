@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import Any
@@ -14,9 +14,11 @@ from lbnet.address import from_environment, parse_address
 from lbnet.client import progress as progress_bar
 from lbnet.client.connection import Connection
 from lbnet.client.detached import hand_in, take_up
+from lbnet.client.explanation import Explanation
 from lbnet.client.inbox import Inbox
 from lbnet.client.local_cluster import LocalCluster
 from lbnet.client.options import Options, sendable
+from lbnet.client.output import follow, outputs_of
 from lbnet.client.receipts import Receipts
 from lbnet.client.reports import cluster_status, job_report
 from lbnet.client.request import Request
@@ -24,7 +26,7 @@ from lbnet.client.results import Results, Stream
 from lbnet.client.session import Session
 from lbnet.client.window import Window
 from lbnet.errors import UsageError
-from lbnet.types import Address, ClusterStatus, JobId, JobReport, PeerId
+from lbnet.types import Address, ClusterStatus, JobId, JobReport, PeerId, TaskOutput
 
 
 class Client(Executor):
@@ -101,6 +103,8 @@ class Client(Executor):
             retry_delay_s: seconds that a task waits before its first retry, twice as long before each further one.
             retry_on: exceptions that are worth a retry, as classes or names; all if there are none.
             detached: jobs go on when this client leaves, see :meth:`submit_job`; not for :meth:`submit`.
+            echo: show what tasks print on this process's standard error as it comes, line by line, with a word on whose
+                it is. A cluster that this client has started writes there anyway.
 
         Raises:
             UsageError: there is no such option, or its value is impossible.
@@ -187,6 +191,7 @@ class Client(Executor):
         inbox = Inbox(window)
         detached = self._options.detached
         job, feeder = request.open(session.connection, self._options, window, inbox.put, takes=not detached)
+        session.echo.opened(job, self._options, request.title)
         stream = Stream(
             job,
             session.connection,
@@ -322,10 +327,8 @@ class Client(Executor):
         return self._ask_of_job("cancel", job)
 
     def _ask_of_job(self, what: str, job: int | Results[Any] | Future[Any]) -> JobReport:
-        number = getattr(job, "job", job)
-        if not isinstance(number, int) or not 0 <= number < 1 << 63:
-            raise UsageError(f"{what}() takes what map() or submit() returned, or its job, not {job!r}")
-        facts = self._session.connection.ask(what, JobId(number))
+        number, _ = self._job_and_item(what, job, None)
+        facts = self._session.connection.ask(what, number)
         if facts is None:
             raise UsageError(f"the controller knows no job {number}; it remembers the last {limits.REPORTS_KEPT:,}")
         return job_report(facts)
@@ -337,6 +340,56 @@ class Client(Executor):
             ConnectionLostError: the link is gone.
         """
         return cluster_status(self._session.connection.ask("status"))
+
+    def logs(self, job: int | Results[Any] | Future[Any], item: int | None = None) -> list[TaskOutput]:
+        """What tasks of a job have printed, as far as their workers keep it: of each execution the two ends.
+
+        Args:
+            job: what ``map`` or ``submit`` returned, or its ``job``; it may have ended.
+            item: only what this item of the input printed, once for each time that it ran.
+
+        Returns:
+            One for each execution that printed, by worker.
+
+        Raises:
+            UsageError: these are no job and item.
+            ConnectionLostError: the link is gone.
+        """
+        number, index = self._job_and_item("logs", job, item)
+        return outputs_of(self._session.connection.ask("logs", number, index, timeout_s=_ENQUIRY_TIMEOUT_S))
+
+    def follow(self, job: int | Results[Any] | Future[Any]) -> Iterator[TaskOutput]:
+        """The lines that tasks of a job print from now on, as they come, until it has ended.
+
+        Raises:
+            UsageError: the controller knows no such job, or this client follows it already.
+            ConnectionLostError: the link is gone.
+        """
+        number, _ = self._job_and_item("follow", job, None)
+        self.report(number)
+        return follow(self._session.connection, number, lambda: self.report(number).state == "running")
+
+    def explain(self, job: int | Results[Any] | Future[Any], item: int) -> Explanation:
+        """Where an item of a job is, and why it does not run, if it does not.
+
+        Args:
+            job: what ``map`` or ``submit`` returned, or its ``job``.
+            item: its place in the input, from 0.
+
+        Raises:
+            UsageError: these are no job and item.
+            ConnectionLostError: the link is gone.
+        """
+        number, index = self._job_and_item("explain", job, item)
+        return Explanation(self._session.connection.ask("explain", number, index, timeout_s=_ENQUIRY_TIMEOUT_S))
+
+    def _job_and_item(self, what: str, job: int | Results[Any] | Future[Any], item: int | None) -> tuple[JobId, int]:
+        number = getattr(job, "job", job)
+        if not isinstance(number, int) or not 0 <= number < 1 << 63:
+            raise UsageError(f"{what}() takes what map() or submit() returned, or its job, not {job!r}")
+        if item is not None and (not isinstance(item, int) or not 0 <= item < 1 << 62):
+            raise UsageError(f"an item is a whole number from 0, not {item!r}")
+        return JobId(number), -1 if item is None else item
 
     def drain(self, worker: str | int, grace_s: float = limits.LEAVE_GRACE_MAX_S) -> PeerId:
         """Let a worker leave: it starts nothing more, gives away what waits, and goes when what runs is finished.
@@ -425,6 +478,8 @@ class Client(Executor):
 
 
 _WORKERS_POLL_S = 0.02
+
+_ENQUIRY_TIMEOUT_S = limits.CONNECT_TIMEOUT_S + limits.ENQUIRY_S
 
 RECONNECT_TIMEOUT_S = 60.0
 """A controller that is started again, on another machine even, is there within this."""

@@ -21,6 +21,7 @@ from typing import Any
 import uvloop
 
 from lbnet import limits
+from lbnet.client.followed import Followed, Sink
 from lbnet.client.hint import WorkersHint
 from lbnet.client.open_jobs import OpenJobs, Released, Wanted
 from lbnet.client.patience import Patience
@@ -29,7 +30,20 @@ from lbnet.errors import ConnectError, ConnectionLostError, UsageError
 from lbnet.net.greeting import connect, hello
 from lbnet.net.link import Link
 from lbnet.net.vigil import Vigil
-from lbnet.protocol.messages import SAID_BY, Answer, Ask, Beat, Drain, Goodbye, Hello, JobRefused, Message, Welcome
+from lbnet.protocol.messages import (
+    SAID_BY,
+    Answer,
+    Ask,
+    Beat,
+    Drain,
+    Goodbye,
+    Hello,
+    JobRefused,
+    Message,
+    Notice,
+    Printed,
+    Welcome,
+)
 from lbnet.types import Address, JobId, PeerId
 
 _log = logging.getLogger("lbnet.client")
@@ -66,6 +80,7 @@ class Connection:
         self._closing: asyncio.Event | None = None
         self._closed = False
         self._hint = WorkersHint(address)
+        self._followed = Followed()
         self.lost = ""
         """Why there is no link and will be none; empty while there is one, or may be."""
 
@@ -152,13 +167,35 @@ class Connection:
         if self.lost:
             raise ConnectionLostError(self.lost)
 
-    def ask(self, what: str, job: JobId = _NO_JOB, timeout_s: float = limits.CONNECT_TIMEOUT_S) -> Any:
+    def follow(self, job: JobId, sink: Sink) -> None:
+        """Hear what tasks of a job print from now on. Whoever has read it says so by :meth:`has_read`.
+
+        Raises:
+            UsageError: it is followed already.
+            ConnectionLostError: the link is gone for good.
+        """
+        self.send(self._followed.begin(job, sink))
+
+    def has_read(self, job: JobId, size_bytes: int) -> None:
+        """So much of what tasks of a job printed has been read: more may come."""
+        more = self._followed.read(job, size_bytes)
+        if more is not None:
+            self.send(more)
+
+    def unfollow(self, job: JobId) -> None:
+        """Hear no more of what tasks of a job print."""
+        with contextlib.suppress(ConnectionLostError):
+            self.send(self._followed.end(job))
+
+    def ask(
+        self, what: str, job: JobId = _NO_JOB, index: int = -1, *, timeout_s: float = limits.CONNECT_TIMEOUT_S
+    ) -> Any:
         """Ask the controller for facts, and wait: also for a link, if there is none now.
 
         Raises:
             ConnectionLostError: the link is gone for good, or no answer came in time.
         """
-        return self._answer_to(Ask(next(self._requests), what, job), timeout_s)
+        return self._answer_to(Ask(next(self._requests), what, job, index), timeout_s)
 
     def drain(self, worker: str, grace_s: float, timeout_s: float = limits.CONNECT_TIMEOUT_S) -> Any:
         """Let a worker leave. Returns who was meant, and who is there.
@@ -302,6 +339,8 @@ class Connection:
             known = "" if same else ", which does not know this client any more"
             _log.warning("the link to the controller at %s is back after %.1f s%s", self.address, away_s, known)
         self._jobs.back(welcome.peer, same=same or not again)
+        for message in self._followed.anew():
+            self._say(message)
         self._ask_again()
 
     def _on_closed(self, link: Link, reason: str) -> None:
@@ -376,6 +415,10 @@ class Connection:
             _, answer = self._asked.pop(message.request, (None, None))
             if answer is not None:
                 answer.set_result(json.loads(message.facts))
+        elif isinstance(message, Notice):
+            _log.warning("the controller at %s says: %s", self.address, message.text)
+        elif isinstance(message, Printed):
+            self._followed.heard(message)
         elif isinstance(message, Goodbye):
             self.lost = f"the controller at {self.address} has gone: {message.reason}"
             link.abort("it left")

@@ -1,4 +1,4 @@
-"""Waits until the items of a job are safe at the controller, for one who does not wait for their values."""
+"""Waits until all of a job is safe at the controller, for one who does not wait for their values."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Deposit:
         self._window = window
         self._safe = 0
         self._error: LbnetError | None = None
+        self._closed = False
         self._ended = False
         self._changed = threading.Condition()
 
@@ -29,6 +30,7 @@ class Deposit:
         with self._changed:
             if isinstance(message, Safe):
                 items, self._safe = message.upto - self._safe, message.upto
+                self._closed = self._closed or message.closed
                 self._window.safe(message.size_bytes)
                 self._window.arrived(items, 0)
                 self._window.consumed(items, 0)
@@ -44,8 +46,8 @@ class Deposit:
                 self._window.close()
             self._changed.notify_all()
 
-    def wait(self, count: int) -> None:
-        """Wait until ``count`` items are safe: all that there are.
+    def wait(self, count: int, *, closed: bool) -> None:
+        """Wait until ``count`` items are safe, all that there are; with ``closed``, and the word that they are.
 
         Raises:
             UsageError: the job was refused.
@@ -53,8 +55,10 @@ class Deposit:
             NoWorkersError: the controller ended it before all of them came.
         """
         with self._changed:
-            # A job without items is done as soon as it is closed.
-            self._changed.wait_for(lambda: self._error is not None or self._ended or 0 < count <= self._safe)
+            self._changed.wait_for(
+                # A job without items is done as soon as it is closed.
+                lambda: self._error is not None or self._ended or (self._closed if closed else 0 < count <= self._safe)
+            )
         if self._error is not None:
             raise self._error
         if self._safe < count:

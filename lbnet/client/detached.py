@@ -44,7 +44,7 @@ def hand_in(connection: Connection, request: Request, options: Options) -> JobId
                 f"the iterable of items raised {type(feeder.error).__name__} after {feeder.sent} items: {feeder.error}"
             ) from feeder.error
         connection.check()
-        deposit.wait(feeder.sent)
+        deposit.wait(feeder.sent, closed=options.detached)
     except BaseException:
         feeder.stop()
         connection.forget(job)

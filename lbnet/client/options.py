@@ -34,6 +34,7 @@ class Options:
             their module; all exceptions if there are none. A task over its time raises ``TaskTimeoutError``.
         priority: tasks of jobs with a higher one start first, wherever they wait; those that run are not interrupted.
             As long as there are such tasks, those of lower priority may wait for ever.
+        echo: what tasks print is shown on this process's standard error as it comes, with a word on whose it is.
 
     Raises:
         UsageError: a value is impossible.
@@ -49,6 +50,7 @@ class Options:
     retry_delay_s: float = 0.0
     retry_on: tuple[str, ...] = ()
     priority: int = 0
+    echo: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -62,8 +64,9 @@ class Options:
             value = getattr(self, name)
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise UsageError(f"{name} must be of type {kind.__name__}; it is {value!r}")
-        if not isinstance(self.detached, bool):
-            raise UsageError(f"detached must be True or False; it is {self.detached!r}")
+        for name in ("detached", "echo"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"{name} must be True or False; it is {getattr(self, name)!r}")
         if self.placement and self.placement not in PLACEMENTS:
             raise UsageError(f"placement must be one of {', '.join(PLACEMENTS)}; it is {self.placement!r}")
         if not 0 <= self.retries <= limits.TRIES_MAX:

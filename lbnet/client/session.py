@@ -11,6 +11,7 @@ from concurrent.futures import wait
 from lbnet.client.calls import Calls
 from lbnet.client.connection import Connection
 from lbnet.client.local_cluster import LocalCluster
+from lbnet.client.output import Echo
 from lbnet.client.results import Stream
 
 
@@ -22,12 +23,14 @@ class Session:
 
     def __init__(self, connection: Connection, cluster: LocalCluster | None, *, own: bool) -> None:
         self.connection = connection
-        self.calls = Calls(connection)
+        # The workers of a local cluster write to this process's standard error anyway.
+        self.echo = Echo(connection, on=cluster is None)
+        self.calls = Calls(connection, self.echo.opened)
         self.streams: weakref.WeakSet[Stream] = weakref.WeakSet()
         self.open = True
         self.cluster = cluster
         self._lock = threading.Lock()
-        self._close = weakref.finalize(self, _close, connection, self.calls, cluster if own else None)
+        self._close = weakref.finalize(self, _close, connection, self.calls, self.echo, cluster if own else None)
         self._close.atexit = False
         self._closed = threading.Event()
         _open_sessions.add(self)
@@ -72,7 +75,8 @@ class Session:
         self._closed.wait()
 
 
-def _close(connection: Connection, calls: Calls, cluster: LocalCluster | None) -> None:
+def _close(connection: Connection, calls: Calls, echo: Echo, cluster: LocalCluster | None) -> None:
+    echo.finish()
     connection.close()
     calls.stop()
     if cluster is not None:

@@ -48,10 +48,14 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Safe:
-    """The controller keeps the items below ``upto``; ``size_bytes`` of inputs were let go for it."""
+    """The controller keeps the items below ``upto``; ``size_bytes`` of inputs were let go for it.
+
+    ``closed``: and it keeps that there are no more.
+    """
 
     upto: int
     size_bytes: int
+    closed: bool = False
 
 
 Delivery = Message | Lost | Safe
@@ -215,7 +219,7 @@ class Standing:
             each = kept.popleft()
             if isinstance(each, Submit):
                 size_bytes += len(each.batch.payload.data)
-        return Safe(self.safe, size_bytes)
+        return Safe(self.safe, size_bytes, message.closed)
 
     def heard(self, message: Message) -> Taken | None:
         """Count an outcome. Returns what there is to say to it."""

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Callable, Collection
 
 from lbnet import limits
-from lbnet.types import Batch, Span
+from lbnet.types import Batch, JobId, Span
 
 _DOUBLINGS_MAX = 32
 
@@ -62,6 +62,13 @@ class Resting:
         """Forget those for which ``unwanted`` is true."""
         self._heap = [entry for entry in self._heap if not unwanted(entry[2])]
         heapq.heapify(self._heap)
+
+    def of_item(self, job: JobId, index: int, now: float) -> dict[str, float] | None:
+        """In how many seconds an item is woken, and how often it has failed; None if it does not rest here."""
+        for until, _, batch in self._heap:
+            if batch.job == job and batch.is_of_items and batch.lo == index:
+                return {"in_s": max(until - now, 0.0), "failures": batch.failures}
+        return None
 
     def spans(self) -> list[Span]:
         """The ids that rest here, in the order of their times."""

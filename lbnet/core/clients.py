@@ -57,6 +57,7 @@ class Clients:
         self._grace_s = grace_s
         self._connected: set[PeerId] = set()
         self._gone: dict[PeerId, float] = {}
+        self._trouble = ""
         self._now = 0.0
 
     def __len__(self) -> int:
@@ -73,6 +74,8 @@ class Clients:
         """A client is there, or back."""
         self._connected.add(peer)
         self._gone.pop(peer, None)
+        if self._trouble:
+            self._send(peer, messages.Notice(self._trouble))
 
     def left(self, peer: PeerId, now: float, *, on_purpose: bool) -> None:
         """A client closed its link, or lost it."""
@@ -85,6 +88,12 @@ class Clients:
             self._give_up_jobs(peer)
         else:
             self._gone[peer] = now + self._grace_s
+
+    def in_trouble(self, text: str, *, over: bool) -> None:
+        """Nothing can be kept now, or it can again: whoever waits shall know why."""
+        self._trouble = "" if over else text
+        for peer in self._connected:
+            self._send(peer, messages.Notice(text))
 
     def expect(self, peer: PeerId, now: float) -> None:
         """This client was there before the controller was started again."""
@@ -177,6 +186,8 @@ class Clients:
             self._do(effects.Disconnect(peer, f"job {message.job} was closed with a wrong total"))
             return
         self._promises.happens(job, message)
+        if job.options.detached:
+            self._promises.submitted(job)  # whoever hands it in waits for this, and leaves
         self._jobs.end_if_complete(job, self._now)
 
     def _on_cancel(self, peer: PeerId, message: messages.Cancel) -> None:
@@ -211,7 +222,7 @@ class Clients:
         job.outbox.rewind(message.seen)
         closed = job.total is not None
         self._send(peer, messages.Attached(job.id, job.ledger.submitted, closed, job.outbox.told))
-        self._send(peer, messages.Submitted(job.id, job.safe_items))
+        self._send(peer, messages.Submitted(job.id, job.safe_items, job.safe_closed))
         self._promises.tell(job)
 
     def _on_taken(self, peer: PeerId, message: messages.Taken) -> None:

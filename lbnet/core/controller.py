@@ -18,7 +18,10 @@ from lbnet.core.balancer import Balancer, Load
 from lbnet.core.clients import Clients
 from lbnet.core.durations import Durations
 from lbnet.core.effects import Effect
+from lbnet.core.enquiries import Enquiries, of_job
 from lbnet.core.events import Event
+from lbnet.core.explaining import facts_of
+from lbnet.core.following import Following
 from lbnet.core.introductions import Introductions
 from lbnet.core.job import Job, Tally
 from lbnet.core.jobs import Jobs
@@ -94,6 +97,8 @@ class Controller:
             placement=placement,
             grace_s=client_grace_s,
         )
+        self._enquiries = Enquiries(self._send)
+        self._following = Following(self._send, lambda: self._workers)
         self._strategy = strategy
         self._placement = placement
         self._version = version
@@ -166,6 +171,8 @@ class Controller:
             self._on_left(event)
         elif isinstance(event, events.Persisted):
             self._promises.persisted(event.count)
+        elif isinstance(event, events.Trouble):
+            self._clients.in_trouble(event.text, over=event.over)
         elif isinstance(event, events.Heard):
             self._liveness.heard(event.peer, now)
         else:
@@ -248,6 +255,7 @@ class Controller:
         self._workers[event.peer] = _Worker(event.name, event.host, event.pid, event.slots, event.address)
         self._balancer.joined(event.peer, event.address)
         self._recovery.joined(event.peer, self._now)
+        self._following.joined(event.peer)
         self._no_workers_at = None
         self._slots += event.slots
         for job in self._jobs.running.values():
@@ -255,6 +263,8 @@ class Controller:
 
     def _on_left(self, event: events.Left) -> None:
         self._liveness.closed(event.peer)
+        self._enquiries.left(event.peer)
+        self._following.left(event.peer)
         if event.peer in self._clients:
             self._clients.left(event.peer, self._now, on_purpose=event.on_purpose)
         elif event.peer in self._workers:
@@ -336,6 +346,7 @@ class Controller:
             self._recovery.finish(self._workers)
             self._place()
         gone_at = self._clients.look(self._now)
+        asked_at = self._enquiries.look(self._now)
         if self._no_workers_at is not None and self._now >= self._no_workers_at:
             self._no_workers_at = None
             self._fail_all()
@@ -346,7 +357,7 @@ class Controller:
             and any(not job.ledger.empty and not job.backlog for job in self._jobs.running.values())
         )
         self._recovery.look(self._now, self._workers, still=still)
-        times = [at for at in (self._no_workers_at, self._recovery.at, gone_at, look_at) if at is not None]
+        times = [at for at in (self._no_workers_at, self._recovery.at, gone_at, asked_at, look_at) if at is not None]
         at = min(times, default=math.inf)
         if self._watched:
             at = min(at, self._liveness.look_at)
@@ -377,6 +388,9 @@ class Controller:
 
     def _on_ask(self, peer: PeerId, message: messages.Ask) -> None:
         facts: dict[str, Any] | None = None
+        if message.what in _ASKED_OF_WORKERS:
+            self._enquire(peer, message)
+            return
         if message.what == "status":
             facts = asdict(self.status())
         elif message.what in {"report", "cancel"}:
@@ -385,6 +399,17 @@ class Controller:
                 self._jobs.end(self._jobs.running[message.job], "cancelled", "", self._now)
             facts = None if job is None else asdict(job.report(self._now))
         self._send(peer, messages.Answer(message.request, json.dumps(facts)))
+
+    def _enquire(self, peer: PeerId, message: messages.Ask) -> None:
+        facts: dict[str, Any] = of_job(message.job, message.index)
+        if message.what == "explain":
+            facts |= facts_of(self.job(message.job), message.index, self._jobs.in_order())
+            facts |= {"slots": self._slots, "recovering": self._recovery.asking}
+        names = {number: worker.name for number, worker in self._workers.items()}
+        self._enquiries.begin(peer, message, names, facts, self._now)
+
+    def _on_follow(self, peer: PeerId, message: messages.Follow) -> None:
+        self._following.follows(peer, message)
 
     def _on_drain(self, peer: PeerId, message: messages.Drain) -> None:
         """Somebody wants a worker to leave. A name that several have means none of them."""
@@ -497,6 +522,12 @@ class Controller:
     def _on_inventory(self, peer: PeerId, message: messages.Inventory) -> None:
         self._recovery.answered(peer, message)
 
+    def _on_enquired(self, peer: PeerId, message: messages.Enquired) -> None:
+        self._enquiries.answered(peer, message)
+
+    def _on_printed(self, peer: PeerId, message: messages.Printed) -> None:
+        self._following.printed(peer, self._workers[peer].name, message)
+
     def _on_result(self, peer: PeerId, message: messages.Result) -> None:
         self._promises.heard(peer, message)
         worker = self._workers[peer]
@@ -568,9 +599,12 @@ class Controller:
         self._effects.append(effect)
 
 
+_ASKED_OF_WORKERS = frozenset({"logs", "explain", "flush"})
+
 _FROM_CLIENT: dict[type, Callable[[Controller, PeerId, Any], None]] = {
     messages.Ask: Controller._on_ask,
     messages.Drain: Controller._on_drain,
+    messages.Follow: Controller._on_follow,
     messages.Beat: Controller._on_beat,
 }
 
@@ -582,6 +616,8 @@ _FROM_WORKER: dict[type, Callable[[Controller, PeerId, Any], None]] = {
     messages.Relay: Controller._on_relay,
     messages.Ack: Controller._on_ack,
     messages.Inventory: Controller._on_inventory,
+    messages.Enquired: Controller._on_enquired,
+    messages.Printed: Controller._on_printed,
     messages.Result: Controller._on_result,
     messages.AskThrough: Controller._on_ask_through,
     messages.AskTarget: Controller._on_ask_target,

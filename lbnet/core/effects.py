@@ -126,6 +126,19 @@ class Follow:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """Say what tasks of this job have printed, or only item ``index`` of it, unless that is -1. ``Recalled`` follows.
+
+    Whatever they had printed is told before, if the job is followed. With ``flush`` that is all.
+    """
+
+    enquiry: int
+    job: JobId
+    index: int
+    flush: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """End a slot process now; ``SlotDied`` and then ``SlotReady`` follow."""
 
@@ -141,5 +154,5 @@ class SetHungry:
 
 Effect = (
     Send | Persist | Connect | Disconnect | Depart | SetTimer
-    | Teach | Run | Reclaim | Forget | Cancel | Follow | Kill | SetHungry
+    | Teach | Run | Reclaim | Forget | Cancel | Follow | Recall | Kill | SetHungry
 )  # fmt: skip

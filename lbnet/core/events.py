@@ -58,6 +58,14 @@ class Persisted:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """Records cannot be kept now, for a reason in words; or, if ``over``, they can again."""
+
+    text: str
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Unreachable:
     """No direct link to this worker could be opened; what was sent to it was not delivered."""
 
@@ -156,7 +164,7 @@ class SlotDied:
 class SlotOutput:
     """What a task printed: all of one that failed, the end for one that killed its slot, just before that is told.
 
-    Of jobs that are followed, everything as it comes. ``dropped`` bytes were left out of ``text``.
+    Of jobs that are followed, everything as it comes (``live``). ``dropped`` bytes were left out of ``text``.
     """
 
     slot: SlotId
@@ -165,9 +173,18 @@ class SlotOutput:
     index: int
     text: bytes
     dropped: int
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """The answer to a ``Recall``: what each execution has printed, in the order in which they began to."""
+
+    enquiry: int
+    outputs: tuple[SlotOutput, ...]
 
 
 Event = (
-    Joined | Received | Heard | Left | Persisted | Unreachable | Leave | Tick
-    | SlotReady | SlotDone | SlotSpawned | SlotTaught | SlotFinished | Reclaimed | SlotDied | SlotOutput
+    Joined | Received | Heard | Left | Persisted | Trouble | Unreachable | Leave | Tick
+    | SlotReady | SlotDone | SlotSpawned | SlotTaught | SlotFinished | Reclaimed | SlotDied | SlotOutput | Recalled
 )  # fmt: skip

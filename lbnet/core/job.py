@@ -106,6 +106,8 @@ class Job:
         """Whether its client listens, and has said how much it has seen."""
         self.safe_items = 0
         """The client was told, or may be, that the items below this are safe."""
+        self.safe_closed = False
+        """And that the input has ended."""
         self.logged_bytes = 0
         """Bytes of records since it was opened, or since the last snapshot, about."""
 

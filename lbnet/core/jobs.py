@@ -75,6 +75,7 @@ class Jobs:
         for job in kept:
             job.outbox.safe = job.outbox.end
             job.safe_items = job.ledger.submitted
+            job.safe_closed = job.total is not None
             job.opened_at = min(job.opened_at, now)  # a machine's clock begins anew when it does
             self._opened = max(self._opened, job.number)
             (self.running if job.state == "running" else self.ended)[job.id] = job

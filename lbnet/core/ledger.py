@@ -141,6 +141,11 @@ class Ledger:
         ranges = self._ranges(origin)
         return [] if ranges is None else ranges.overlap(lo, hi)
 
+    def item(self, index: int) -> tuple[bool, int]:
+        """Whether an item is outstanding itself, and how many of its known descendants are."""
+        family = self._families.get(index)
+        return index in self._roots, 0 if family is None else family.outstanding
+
     def held(self) -> list[tuple[RunId, int, int]]:
         """Outstanding ids whose combined value waits here for a parent: nobody else needs to hold them."""
         return [

@@ -35,11 +35,19 @@ class _Results:
 
 
 @dataclass(frozen=True, slots=True)
+class _Submitted:
+    """The items below ``upto`` came, and, if it is ``closed``, the word that there are no more."""
+
+    upto: int
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Promise:
     """To be kept once ``count`` Persist effects are safe."""
 
     count: int
-    jobs: tuple[tuple[Job, int, int], ...]
+    jobs: tuple[tuple[Job, int, _Submitted | None], ...]
     results: tuple[tuple[PeerId, _Results, int], ...]
 
 
@@ -60,7 +68,7 @@ class Promises:
         self._journal = journal
         self._records: dict[JobId, list[Record]] = {}
         self._touched: dict[JobId, Job] = {}
-        self._submitted: dict[JobId, int] = {}
+        self._submitted: dict[JobId, _Submitted] = {}
         self._results: dict[PeerId, _Results] = {}
         self._heard: dict[PeerId, None] = {}
         self._over: dict[JobId, None] = {}
@@ -88,8 +96,8 @@ class Promises:
             self._records.setdefault(job.id, []).append(record)
 
     def submitted(self, job: Job) -> None:
-        """The client added items, and waits for the word that they are safe."""
-        self._submitted[job.id] = job.ledger.submitted
+        """The client added items, or closed the input, and waits for the word that this is safe."""
+        self._submitted[job.id] = _Submitted(job.ledger.submitted, job.total is not None)
 
     def heard(self, worker: PeerId, result: messages.Result) -> None:
         """A RESULT came from a worker."""
@@ -134,7 +142,7 @@ class Promises:
             self._persist(number, (), whole=True)
         promise = _Promise(
             self._issued,
-            tuple((job, job.outbox.end, self._submitted.get(job.id, 0)) for job in self._touched.values()),
+            tuple((job, job.outbox.end, self._submitted.get(job.id)) for job in self._touched.values()),
             tuple((peer, results, results.came) for peer in self._heard if (results := self._results.get(peer))),
         )
         self._records.clear()
@@ -150,11 +158,9 @@ class Promises:
         for job in self._touched.values():
             outbox = job.outbox
             outbox.safe = outbox.end
-            items = self._submitted.get(job.id, 0)
-            if items:
-                job.safe_items = items
-                if job.attached:
-                    self._send(job.client, messages.Submitted(job.id, items))
+            submitted = self._submitted.get(job.id)
+            if submitted is not None:
+                self._are_safe(job, submitted)
             self.tell(job)
         for peer in self._heard:
             results = self._results.get(peer)
@@ -186,25 +192,30 @@ class Promises:
                 self._send(job.client, outcome)
 
     def _keep(self) -> None:
-        submitted: dict[JobId, tuple[Job, int]] = {}
+        submitted: dict[JobId, tuple[Job, _Submitted | None]] = {}
         told: dict[PeerId, _Results] = {}
         while self._waiting and self._waiting[0].count <= self._safe:
             promise = self._waiting.popleft()
             for job, end, items in promise.jobs:
                 job.outbox.safe = max(job.outbox.safe, end)
-                job.safe_items = max(job.safe_items, items)
-                submitted[job.id] = (job, items or submitted.get(job.id, (job, 0))[1])
+                submitted[job.id] = (job, items or submitted.get(job.id, (job, None))[1])
             for peer, results, came in promise.results:
                 results.safe = came
                 told[peer] = results
         for job, items in submitted.values():
-            if items and job.attached:
-                self._send(job.client, messages.Submitted(job.id, items))
+            if items is not None:
+                self._are_safe(job, items)
             self.tell(job)
         for peer, results in told.items():
             if self._results.get(peer) is results and results.safe > results.told:
                 results.told = results.safe
                 self._send(peer, messages.Kept(results.safe))
+
+    def _are_safe(self, job: Job, items: _Submitted) -> None:
+        job.safe_items = max(job.safe_items, items.upto)
+        job.safe_closed = job.safe_closed or items.closed
+        if job.attached:
+            self._send(job.client, messages.Submitted(job.id, items.upto, items.closed))
 
     # --- records ----------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ order. It must not know how messages travel, or what a task computes.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -21,6 +22,7 @@ from lbnet.core.events import Event
 from lbnet.core.exchange import Exchange
 from lbnet.core.liveness import Liveness
 from lbnet.core.offers import StandingOffer
+from lbnet.core.printing import Printing
 from lbnet.protocol import messages
 from lbnet.strategies.base import (
     Ask,
@@ -77,6 +79,7 @@ class Worker:
         self._jobs = self._compute.jobs
         self._queue = self._compute.queue
         self._exchange = Exchange(self._view, self._compute, self._do)
+        self._printing = Printing(name, self._do)
         self._departure = Departure(self._compute, self._exchange, self._do)
         self.liveness = liveness or Liveness(0.0)
         self.liveness.opened(CONTROLLER, 0.0)  # the first look will be late, and give it all of its time
@@ -377,6 +380,17 @@ class Worker:
     def _on_ask_inventory(self, peer: PeerId, message: messages.AskInventory) -> None:  # noqa: ARG002
         self._tell(messages.Inventory(message.round, tuple(self.held())))
 
+    def _on_enquire(self, peer: PeerId, message: messages.Enquire) -> None:  # noqa: ARG002
+        if message.what != "explain":
+            self._printing.enquire(message)
+            return
+        facts = self._compute.whereabouts(message.job, message.index)
+        facts["sent"] = self._exchange.sent_of(message.job, message.index)
+        self._tell(messages.Enquired(message.enquiry, json.dumps(facts)))
+
+    def _on_follow(self, peer: PeerId, message: messages.Follow) -> None:  # noqa: ARG002
+        self._printing.follow(message)
+
     # --- links ----------------------------------------------------------------------------------
 
     def _on_beat(self, peer: PeerId, message: messages.Beat) -> None:
@@ -407,6 +421,7 @@ class Worker:
         self.liveness.closed(event.peer)
         self._view.told_idle_s = None
         if event.peer == CONTROLLER:
+            self._printing.alone()
             self._withdraw()
             self._view.listed = False
             self._asked_to_split = False
@@ -424,6 +439,15 @@ class Worker:
 
     def _on_unreachable(self, event: events.Unreachable) -> None:
         self._exchange.not_reached(event.peer)
+
+    def _on_slot_output(self, event: events.SlotOutput) -> None:
+        if event.live:
+            self._printing.printed(event)
+        else:
+            self._compute.slot_output(event)
+
+    def _on_recalled(self, event: events.Recalled) -> None:
+        self._printing.recalled(event)
 
     def _on_leave_here(self, event: events.Leave) -> None:
         self._departure.begin(event.grace_s, self._view.now)
@@ -462,12 +486,14 @@ _ON_MESSAGE: dict[type, Callable[[Worker, PeerId, Any], None]] = {
     messages.Withdraw: Worker._on_withdraw,
     messages.Leave: Worker._on_leave,
     messages.Released: Worker._on_released,
+    messages.Enquire: Worker._on_enquire,
+    messages.Follow: Worker._on_follow,
     messages.Beat: Worker._on_beat,
 }
 
 _CHANGES_NOTHING = frozenset({
     messages.Ack, messages.Kept, messages.Function, messages.OpenJob, messages.AskInventory, messages.Beat,
-    events.Heard, events.SlotOutput,
+    messages.Enquire, messages.Follow, events.Heard, events.SlotOutput, events.Recalled,
 })  # fmt: skip
 """After these the worker has as much to do, and as much to give, as before."""
 
@@ -477,6 +503,8 @@ _ON_EVENT: dict[type, Callable[[Worker, Any], None]] = {
     events.Left: Worker._on_left,
     events.Unreachable: Worker._on_unreachable,
     events.Leave: Worker._on_leave_here,
+    events.SlotOutput: Worker._on_slot_output,
+    events.Recalled: Worker._on_recalled,
     events.Tick: _on_tick,
 }
 
@@ -488,5 +516,4 @@ _ON_SLOT: dict[type, Callable[[Compute, Any], None]] = {
     events.SlotFinished: Compute.slot_finished,
     events.Reclaimed: Compute.reclaimed,
     events.SlotDied: Compute.slot_died,
-    events.SlotOutput: Compute.slot_output,
 }

@@ -222,11 +222,16 @@ class ControllerServer:
     def _on_failed(self, error: JournalError) -> None:
         self._failing = True
         _log.error("%s", error)
+        if not self._stopped:
+            self._handle(events.Trouble(str(error)))
 
     def _on_persisted(self, count: int) -> None:
         if self._failing:
             self._failing = False
-            _log.warning("the journal can be written again: what waited for it goes on")
+            text = "the journal can be written again: what waited for it goes on"
+            _log.warning("%s", text)
+            if not self._stopped:
+                self._handle(events.Trouble(text, over=True))
         if not self._stopped:
             self._hold_clients()
             self._handle(events.Persisted(count))

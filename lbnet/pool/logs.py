@@ -6,24 +6,12 @@ It must not know how output comes here.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from lbnet import limits
+from lbnet.core.events import SlotOutput
 from lbnet.types import ROOT, JobId, RunId, SlotId
 
 _ENTRY_BYTES = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What one execution of a task printed. ``dropped`` bytes were left out of the middle of ``text``."""
-
-    slot: SlotId
-    job: JobId
-    origin: RunId
-    index: int
-    text: bytes
-    dropped: int
 
 
 class _Kept:
@@ -59,10 +47,10 @@ class _Kept:
             del self.tail[:over]
             self.dropped += over
 
-    def output(self, job: JobId) -> Output:
+    def output(self, job: JobId) -> SlotOutput:
         self._cut()
         between = b"\n... %d bytes left out ...\n" % self.dropped if self.dropped else b""
-        return Output(
+        return SlotOutput(
             self.slot, job, self.origin, self.index, bytes(self.head) + between + bytes(self.tail), self.dropped
         )
 
@@ -118,13 +106,13 @@ class Logs:
             oldest = next(iter(self._jobs))
         self.size_bytes -= self._jobs.pop(oldest).size_bytes
 
-    def of_execution(self, slot: SlotId, ticket: int, job: JobId, index: int) -> Output | None:
+    def of_execution(self, slot: SlotId, ticket: int, job: JobId, index: int) -> SlotOutput | None:
         """What one execution has printed, None if nothing, or nothing that is kept."""
         logs = self._jobs.get(job)
         kept = None if logs is None else logs.kept.get((slot, ticket, index))
         return None if logs is None or kept is None else self._output(logs, kept, job)
 
-    def of_job(self, job: JobId, index: int | None = None) -> list[Output]:
+    def of_job(self, job: JobId, index: int | None = None) -> list[SlotOutput]:
         """What tasks of a job have printed here, in the order in which they began to; with ``index``, of that item."""
         logs = self._jobs.get(job)
         if logs is None:
@@ -132,7 +120,7 @@ class Logs:
         wanted = [kept for kept in logs.kept.values() if index is None or (kept.origin, kept.index) == (ROOT, index)]
         return [self._output(logs, kept, job) for kept in wanted]
 
-    def _output(self, logs: _JobLogs, kept: _Kept, job: JobId) -> Output:
+    def _output(self, logs: _JobLogs, kept: _Kept, job: JobId) -> SlotOutput:
         before = kept.size_bytes
         output = kept.output(job)
         logs.size_bytes += kept.size_bytes - before

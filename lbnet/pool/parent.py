@@ -21,7 +21,6 @@ from lbnet.core.events import Event
 from lbnet.pool import wire
 from lbnet.pool.cores import thread_variables
 from lbnet.pool.environment import child_environment
-from lbnet.pool.logs import Output
 from lbnet.pool.memory import MemoryWatch
 from lbnet.pool.printed import Printed
 from lbnet.pool.process import SlotProcess
@@ -29,8 +28,8 @@ from lbnet.pool.slot import Ending, Slot, Ticket
 from lbnet.types import FAILED, Group, JobId, SlotId
 
 SlotEffect = (
-    effects.Teach | effects.Run | effects.Reclaim | effects.Forget | effects.Cancel | effects.Follow | effects.Kill
-    | effects.SetHungry
+    effects.Teach | effects.Run | effects.Reclaim | effects.Forget | effects.Cancel | effects.Follow | effects.Recall
+    | effects.Kill | effects.SetHungry
 )  # fmt: skip
 
 
@@ -55,7 +54,7 @@ class Pool:
         self._slots = [Slot(SlotId(number)) for number in range(slots)]
         self._by_process: dict[SlotProcess, Slot] = {}
         self._host = socket.gethostname()
-        self._printed = Printed(self._emit)
+        self._printed = Printed(self._later)
         self._memory_limit_bytes = memory_limit_bytes
         self._memory: MemoryWatch | None = None
         self._hungry = False
@@ -79,7 +78,7 @@ class Pool:
             self._memory = MemoryWatch(self._memory_limit_bytes, lambda: self.pids, self._over_memory)
             self._memory.start()
 
-    def logs(self, job: JobId, index: int | None = None) -> list[Output]:
+    def logs(self, job: JobId, index: int | None = None) -> list[events.SlotOutput]:
         """What tasks of a job have printed in these slots, as far as it is kept, in the order in which they began to.
 
         Args:
@@ -139,17 +138,33 @@ class Pool:
                     for number, ticket in slot.tickets.items():
                         if ticket.job == effect.job:
                             self._cancel(slot, number, ticket.lo, ticket.hi)
-                self._printed.follow(effect.job, follow=False)
+                self._follow(effect.job, follow=False)
             case effects.Cancel():
                 self._cancel(self._slots[effect.slot], effect.ticket, effect.lo, effect.hi)
             case effects.Follow():
-                self._printed.follow(effect.job, effect.follow)
+                self._follow(effect.job, follow=effect.follow)
+            case effects.Recall():
+                self._recall(effect)
             case effects.Kill():
                 process_ = self._slots[effect.slot].process
                 if process_ is not None:
                     process_.kill()
             case _:
                 raise AssertionError(f"{type(effect).__name__} does not concern slots")
+
+    def _follow(self, job: JobId, *, follow: bool) -> None:
+        if not follow and self._printed.follows(job):
+            self._read_all_output()  # what was printed before counts
+        self._printed.follow(job, follow)
+
+    def _recall(self, effect: effects.Recall) -> None:
+        self._read_all_output()
+        outputs = [] if effect.flush else self.logs(effect.job, None if effect.index < 0 else effect.index)
+        self._later(events.Recalled(effect.enquiry, tuple(outputs)))
+
+    def _read_all_output(self) -> None:
+        for process in list(self._by_process):
+            process.read_output()
 
     def _send(self, slot: SlotId, message: object) -> None:
         process = self._slots[slot].process
@@ -178,10 +193,14 @@ class Pool:
             return
         slot.process.claims.revoke(ticket.entry, max(effect.limit, ticket.lo))
         taken_from = min(slot.process.claims.taken_from(ticket.entry), ticket.hi)
+        self._later(events.Reclaimed(slot.id, effect.ticket, taken_from))
+
+    def _later(self, event: Event) -> None:
+        """Deliver an event in the next turn of the loop, or before any other one."""
         assert self._loop is not None
         if not self._events:
             self._loop.call_soon(self._deliver)
-        self._events.append(events.Reclaimed(slot.id, effect.ticket, taken_from))
+        self._events.append(event)
 
     # --- events --------------------------------------------------------------------------------------
 

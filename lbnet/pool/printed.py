@@ -10,7 +10,7 @@ from collections.abc import Callable
 from lbnet import limits
 from lbnet.core.events import SlotOutput
 from lbnet.pool.echo import Echo
-from lbnet.pool.logs import Logs, Output
+from lbnet.pool.logs import Logs
 from lbnet.pool.output import Piece
 from lbnet.pool.slot import Slot
 from lbnet.types import JobId
@@ -38,6 +38,10 @@ class Printed:
         else:
             self._followed.discard(job)
 
+    def follows(self, job: JobId) -> bool:
+        """Whether everything is told that tasks of this job print."""
+        return job in self._followed
+
     def take(self, slot: Slot, piece: Piece) -> None:
         """Something was printed in this slot."""
         number, index, data = piece
@@ -55,17 +59,14 @@ class Printed:
         if shown:
             self._echo.show(data[:shown] + (_MORE if shown < len(data) else b""))
         if ticket.job in self._followed:
-            self._tell(SlotOutput(slot.id, ticket.job, ticket.origin, index, data, 0))
+            self._tell(SlotOutput(slot.id, ticket.job, ticket.origin, index, data, 0, live=True))
 
     def of_execution(self, slot: Slot, number: int, index: int) -> SlotOutput | None:
         """What this execution of a task has printed, None if nothing."""
         ticket = slot.find(number)
-        output = None if ticket is None else self._logs.of_execution(slot.id, number, ticket.job, index)
-        if output is None:
-            return None
-        return SlotOutput(output.slot, output.job, output.origin, output.index, output.text, output.dropped)
+        return None if ticket is None else self._logs.of_execution(slot.id, number, ticket.job, index)
 
-    def of_job(self, job: JobId, index: int | None) -> list[Output]:
+    def of_job(self, job: JobId, index: int | None) -> list[SlotOutput]:
         """See :meth:`lbnet.pool.parent.Pool.logs`."""
         return self._logs.of_job(job, index)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lbnet.types import Batch, Group, JobId, JobOptions, PeerId, Span
+from lbnet.types import Batch, Group, JobId, JobOptions, PeerId, RunId, Span
 
 PROTOCOL_VERSION = 1
 
@@ -126,10 +126,14 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """Controller → client: the items below ``upto`` are safe; you may forget them."""
+    """Controller → client: the items below ``upto`` are safe; you may forget them.
+
+    ``closed``: and so is the word that there are no more, which is told of jobs that are detached.
+    """
 
     job: JobId
     upto: int
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +239,17 @@ class JobEnded:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Client → controller: ``what`` is ``status`` or ``report``, or ``cancel``, which ends a job. ANSWER follows."""
+    """Client → controller: ``what`` is one of the following. ANSWER follows.
+
+    ``status``; ``report`` of a job; ``cancel``, which ends a job; ``logs``, what its tasks have printed, or only item
+    ``index``; ``explain``, where item ``index`` of it is. After the answer to ``flush``, all has been said that tasks
+    of the job had printed before. ``index`` is -1 where it means nothing.
+    """
 
     request: int
     what: str
     job: JobId
+    index: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +270,60 @@ class Answer:
 
     request: int
     facts: str
+
+
+# --- what tasks print, and where they are ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Enquire:
+    """Controller → worker: a client's question, ``logs``, ``explain`` or ``flush``. ENQUIRED follows."""
+
+    enquiry: int
+    what: str
+    job: JobId
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Enquired:
+    """Worker → controller, in answer to ENQUIRE: one JSON object."""
+
+    enquiry: int
+    facts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Client → controller → worker: tell what tasks of this job print, or no more. PRINTED follows.
+
+    The reader says it again now and then, with the bytes of text that it has ``heard`` since it began. More than
+    ``limits.FOLLOW_AHEAD_BYTES`` beyond that is not said, but left out.
+    """
+
+    job: JobId
+    follow: bool
+    heard: int
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """Worker → controller → client: a task has printed this. ``dropped`` bytes before it were left out."""
+
+    job: JobId
+    worker: str
+    slot: int
+    origin: RunId
+    index: int
+    text: bytes
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Controller → client: something that people should know, such as that the journal cannot be written."""
+
+    text: str
 
 
 # --- balancing ------------------------------------------------------------------------------------
@@ -517,6 +581,7 @@ Message = (
     | Balance | Peers | IdleNews | AskWork | AskThrough | AskTarget | Target | Offer | Asked
     | Submitted | Attach | Attached | Taken | Rejoined | Kept | Beat
     | Drain | Leave | Leaving | Released | Withdraw
+    | Enquire | Enquired | Follow | Printed | Notice
 )  # fmt: skip
 
 KINDS: tuple[type[Message], ...] = (
@@ -528,23 +593,27 @@ KINDS: tuple[type[Message], ...] = (
     Balance, Peers, IdleNews, AskWork, AskThrough, AskTarget, Target, Offer, Asked,
     Submitted, Attach, Attached, Taken, Rejoined, Kept, Beat,
     Drain, Leave, Leaving, Released, Withdraw,
+    Enquire, Enquired, Follow, Printed, Notice,
 )  # fmt: skip
 """The kind of a message on the wire is its place here: new ones are added at the end."""
 
 # --- roles ----------------------------------------------------------------------------------------
 
 SAID_BY: dict[str, frozenset[type[Message]]] = {
-    "client": frozenset({OpenJob, Function, Submit, CloseJob, Cancel, Ask, Attach, Taken, Drain, Beat, Goodbye}),
+    "client": frozenset(
+        {OpenJob, Function, Submit, CloseJob, Cancel, Ask, Attach, Taken, Drain, Follow, Beat, Goodbye}
+    ),
     "worker": frozenset(
         {Function, NonIdle, Idle, Relay, Ack, NoWork, Result, Inventory, Goodbye, AskThrough, AskTarget, Asked}
-        | {Rejoined, Leaving, Beat}
+        | {Rejoined, Leaving, Enquired, Printed, Beat}
     ),
     "controller-to-client": frozenset(
         {Cancelled, Values, Partial, Failed, Settled, JobDone, JobRefused, Answer, Submitted, Attached, Beat, Goodbye}
+        | {Printed, Notice}
     ),
     "controller-to-worker": frozenset(
         {OpenJob, Function, JobEnded, Match, Hungry, SendWork, Ack, NoWork, AskInventory, Goodbye}
-        | {Balance, Peers, IdleNews, Target, Kept, Leave, Released, Withdraw, Beat}
+        | {Balance, Peers, IdleNews, Target, Kept, Leave, Released, Withdraw, Enquire, Follow, Beat}
     ),
     "peer": frozenset({Function, OpenJob, SendWork, Ack, NoWork, Goodbye, AskWork, Offer, Beat}),
 }

@@ -46,6 +46,12 @@ def busy(path):
     while time.monotonic() < end:
         pass
 
+def talks(path):
+    print("hello from", os.path.basename(path))
+    while path and not Path(path).exists():
+        time.sleep(0.01)
+    print("goodbye")
+
 def napping(path):
     Path(path).touch()
     time.sleep(600)

@@ -38,7 +38,8 @@ class Desk:
 
     def __init__(self) -> None:
         self.connection = FakeConnection()
-        self.calls = Calls(cast("Connection", self.connection))
+        self.opened: list[tuple[JobId, Options, str]] = []
+        self.calls = Calls(cast("Connection", self.connection), lambda *job: self.opened.append(job))
 
     def submit(self, fn: Any = pow, *args: Any, options: Options = PLAIN, owner: object = None) -> CallFuture:
         return cast("CallFuture", self.calls.submit(options, fn, args, {}, owner))

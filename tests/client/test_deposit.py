@@ -16,13 +16,13 @@ from lbnet.protocol.messages import JobRefused
 from tests.client.scripted import JOB, done, values
 
 
-def outcome(count: int, *script: Delivery) -> Any:
+def outcome(count: int, *script: Delivery, closed: bool = False) -> Any:
     """What comes of waiting for ``count`` items."""
     deposit, ended = Deposit(Window()), queue.SimpleQueue[Any]()
 
     def wait() -> None:
         try:
-            ended.put(deposit.wait(count))
+            ended.put(deposit.wait(count, closed=closed))
         except Exception as error:
             ended.put(error)
 
@@ -36,10 +36,27 @@ def outcome(count: int, *script: Delivery) -> Any:
 
 @pytest.mark.parametrize(
     ("count", "script"),
-    [(5, (Safe(2, 10), Safe(4, 10), Safe(5, 1))), (3, (values(0, 1), Safe(3, 10))), (0, (done(),))],
+    [
+        (5, (Safe(2, 10), Safe(4, 10), Safe(5, 1))),
+        (3, (values(0, 1), Safe(3, 10))),
+        (0, (done(),)),
+    ],
 )
 def test_it_ends_when_all_items_are_safe(count: int, script: tuple[Delivery, ...]) -> None:
     assert outcome(count, *script) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "script"),
+    [
+        (5, (Safe(2, 10), Safe(5, 11), Safe(5, 0, closed=True))),
+        (3, (values(0, 1), Safe(3, 10, closed=True))),
+        (3, (Safe(3, 10), done())),
+        (0, (done(),)),
+    ],
+)
+def test_or_when_it_is_safe_too_that_these_are_all(count: int, script: tuple[Delivery, ...]) -> None:
+    assert outcome(count, *script, closed=True) is None
 
 
 @pytest.mark.parametrize(

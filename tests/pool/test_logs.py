@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbnet import limits
-from lbnet.pool.logs import Logs, Output
+from lbnet.core.events import SlotOutput
+from lbnet.pool.logs import Logs
 from lbnet.types import ROOT, JobId, RunId, SlotId
 
 SLOT, JOB = SlotId(2), JobId(7)
@@ -32,7 +33,7 @@ def texts(logs: Logs, index: int | None = None, job: JobId = JOB) -> list[bytes]
 def test_what_is_short_is_kept_whole() -> None:
     logs = Logs()
     assert [add(logs, data) for data in (b"one\n", b"two\n", b"three\n")] == [4, 4, 2]
-    assert logs.of_job(JOB) == [Output(SLOT, JOB, ROOT, 0, b"one\ntwo\nthree\n", 0)]
+    assert logs.of_job(JOB) == [SlotOutput(SLOT, JOB, ROOT, 0, b"one\ntwo\nthree\n", 0)]
     assert logs.of_execution(SLOT, 1, JOB, 0) == logs.of_job(JOB)[0]
 
 

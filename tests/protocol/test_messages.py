@@ -20,6 +20,7 @@ NAMES_IN_ORDER = [
     "Balance", "Peers", "IdleNews", "AskWork", "AskThrough", "AskTarget", "Target", "Offer", "Asked",
     "Submitted", "Attach", "Attached", "Taken", "Rejoined", "Kept", "Beat",
     "Drain", "Leave", "Leaving", "Released", "Withdraw",
+    "Enquire", "Enquired", "Follow", "Printed", "Notice",
 ]  # fmt: skip
 
 GREETING = frozenset({Hello, Welcome, Refused})

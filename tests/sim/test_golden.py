@@ -16,13 +16,13 @@ from lbnet.strategies import registry
 WORKLOADS = ("flat:lognormal:500:1ms", "divisible:1500:1ms", "uts:default:20us")
 
 GOLDEN = {
-    "sb": "7ab97a10dfbead85",
-    "rp": "45e07dbd0bc5880c",
-    "arr": "61d40520df8bb2d8",
-    "grr": "955ea070bb4d0126",
-    "shared": "550ab3f850a07c42",
-    "lifeline": "cf8323faafb69a34",
-    "pmap": "3bdc1eb925eb846f",
+    "sb": "cb0293169a0b76f5",
+    "rp": "a193761a98ba4fa8",
+    "arr": "de3b239adc5a681b",
+    "grr": "84c4383b1276a8ef",
+    "shared": "4be93012dd42293d",
+    "lifeline": "dc4e87ad43336a0b",
+    "pmap": "573feb1d90ae3927",
 }
 
 
