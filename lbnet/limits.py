@@ -167,6 +167,19 @@ UNKEPT_BYTES_MAX = 256 << 20
 JOURNAL_PENDING_BYTES = 64 << 20
 """Records that wait for the disk: past it, clients are not read."""
 
+JOURNAL_GROUP_S = 0.025
+"""Records that nobody waits for are written together after this: a commit costs as much for one as for many."""
+
+JOURNAL_GROUP_BYTES = 1 << 20
+"""Or when there are so many bytes of them."""
+
+PATIENT_TASKS = 8
+"""A job with so many outstanding tasks a slot, and"""
+
+PATIENT_S = 4 * JOURNAL_GROUP_S
+"""so much work a slot, does not miss what its client hears by ``JOURNAL_GROUP_S`` later: a new task would wait longer.
+"""
+
 SNAPSHOT_MIN_BYTES = 1 << 20
 """A job's records are replaced by its books when they are longer than twice those, and than this."""
 

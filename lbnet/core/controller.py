@@ -83,7 +83,7 @@ class Controller:
         deadline_s: float = 0.0,
     ) -> None:
         self._balancer = Balancer(load, strategy, self._send)
-        self._promises = Promises(self._do, self._send, journal=journal)
+        self._promises = Promises(self._do, self._send, journal=journal, patient=self._is_patient)
         self._jobs = Jobs(self._promises, self._balancer, ended=self._on_ended, withdrawn=self._on_withdrawn)
         self._recovery = Recovery(self._jobs, self._send)
         self._clients = Clients(
@@ -383,6 +383,14 @@ class Controller:
         """Nobody wants these items. Where their tasks are is not known here, and more of them may be on their way."""
         for peer in self._workers:
             self._send(peer, messages.Withdraw(job.id, lo, hi))
+
+    def _is_patient(self, job: Job) -> bool:
+        """Whether so much of it is outstanding that its client does not miss what it hears a moment later."""
+        tasks = job.ledger.unaccounted
+        if tasks < limits.PATIENT_TASKS * self._slots:
+            return False
+        mean_s = self._durations.mean_s(next(iter(job.functions), b""))
+        return mean_s is not None and tasks * mean_s >= limits.PATIENT_S * self._slots
 
     # --- clients ----------------------------------------------------------------------------------
 

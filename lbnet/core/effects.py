@@ -56,11 +56,13 @@ class Persist:
     """Keep these records of a job where a crash does not reach them; ``Persisted`` follows when that is so.
 
     With ``whole`` they are all that is to be kept of the job: what was kept before may be dropped, at the same moment.
+    If it is not ``urgent``, nobody waits for it yet: it may be written with others, ``limits.JOURNAL_GROUP_S`` later.
     """
 
     job: JobId
     records: tuple[Record, ...]
     whole: bool = False
+    urgent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

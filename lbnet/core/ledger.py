@@ -119,6 +119,11 @@ class Ledger:
         return len(self._roots) + sum(len(run.ranges) for run in self._runs.values())
 
     @property
+    def unaccounted(self) -> int:
+        """The same, by what has become of the others: however many ranges there are, it costs the same."""
+        return self.submitted + self.spawned - self.done - self.failed - self.cancelled
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is outstanding. With the input closed, the job is done."""
         return not self._roots and not self._runs

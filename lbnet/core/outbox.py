@@ -18,7 +18,7 @@ class Outbox:
         outcomes: those that follow.
     """
 
-    __slots__ = ("_outcomes", "safe", "size_bytes", "taken", "told")
+    __slots__ = ("_outcomes", "promised", "safe", "size_bytes", "taken", "told")
 
     def __init__(self, taken: int = 0, outcomes: Iterable[Outcome] = ()) -> None:
         self.taken = taken
@@ -26,6 +26,8 @@ class Outbox:
         """So many may be said: what they follow from will outlive a crash."""
         self.told = taken
         """So many were said to the client that listens now."""
+        self.promised = taken
+        """So many are being kept, to be said when that is done."""
         self._outcomes: dict[int, Outcome] = dict(enumerate(outcomes, taken))
         self.size_bytes = sum(map(_bytes, self._outcomes.values()))
         """Bytes of what is kept, about."""

@@ -58,14 +58,21 @@ class Promises:
         do: takes an effect.
         send: takes a message for a peer.
         journal: whether records are kept at all; if not, nothing waits.
+        patient: whether a job's client would not miss it if it heard of it a little later.
     """
 
     def __init__(
-        self, do: Callable[[Effect], None], send: Callable[[PeerId, messages.Message], None], *, journal: bool
+        self,
+        do: Callable[[Effect], None],
+        send: Callable[[PeerId, messages.Message], None],
+        *,
+        journal: bool,
+        patient: Callable[[Job], bool] = lambda _: False,
     ) -> None:
         self._do = do
         self._send = send
         self._journal = journal
+        self._patient = patient
         self._records: dict[JobId, list[Record]] = {}
         self._touched: dict[JobId, Job] = {}
         self._submitted: dict[JobId, _Submitted] = {}
@@ -129,17 +136,18 @@ class Promises:
         if not self._journal:
             self._keep_at_once()
             return
+        urgent = self._is_urgent()
         for number, kept in self._records.items():
             if number in self._over:
                 continue
             job = self._touched.get(number)
             if job is not None and self._wants_snapshot(job, kept):
                 job.logged_bytes = 0
-                self._persist(number, tuple(job.snapshot()), whole=True)
+                self._persist(number, tuple(job.snapshot()), whole=True, urgent=urgent)
             else:
-                self._persist(number, tuple(kept), whole=False)
+                self._persist(number, tuple(kept), whole=False, urgent=urgent)
         for number in self._over:
-            self._persist(number, (), whole=True)
+            self._persist(number, (), whole=True, urgent=urgent)
         promise = _Promise(
             self._issued,
             tuple((job, job.outbox.end, self._submitted.get(job.id)) for job in self._touched.values()),
@@ -152,6 +160,16 @@ class Promises:
         self._over.clear()
         self._waiting.append(promise)
         self._keep()
+
+    def _is_urgent(self) -> bool:
+        """Whether somebody waits for the word that what has just happened is safe."""
+        for job in self._touched.values():
+            submitted = self._submitted.get(job.id)
+            news = job.outbox.end > job.outbox.promised or submitted is not None
+            job.outbox.promised = job.outbox.end
+            if news and not ((submitted is None or not submitted.closed) and self._patient(job)):
+                return True
+        return any(self._results[worker].eager for worker in self._heard if worker in self._results)
 
     def _keep_at_once(self) -> None:
         """Nothing is safer for waiting."""
@@ -223,9 +241,9 @@ class Promises:
         job.logged_bytes += sum(map(_bytes, kept))
         return job.logged_bytes > limits.SNAPSHOT_MIN_BYTES + 2 * job.kept_bytes
 
-    def _persist(self, job: JobId, kept: tuple[Record, ...], *, whole: bool) -> None:
+    def _persist(self, job: JobId, kept: tuple[Record, ...], *, whole: bool, urgent: bool) -> None:
         self._issued += 1
-        self._do(Persist(job, kept, whole))
+        self._do(Persist(job, kept, whole, urgent))
 
 
 def _bytes(record: Record) -> int:

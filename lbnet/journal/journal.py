@@ -5,13 +5,16 @@ The thread takes all that waits into one transaction, so that the busier it is, 
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from lbnet import limits
 from lbnet.errors import JournalError
 from lbnet.journal.lock import DirectoryLock
 from lbnet.journal.roster import Roster
@@ -51,6 +54,7 @@ class Journal:
         self._wake = threading.Condition()
         self._waiting: deque[tuple[Addition, int]] = deque()
         self._pending_bytes = 0
+        self._due_at = math.inf
         self._safe = 0
         self._stop = threading.Event()
         self._closed = False
@@ -103,19 +107,26 @@ class Journal:
         self._thread = threading.Thread(target=self._run, args=(safe, failed), name="lbnet-journal", daemon=True)
         self._thread.start()
 
-    def append(self, job: int, bodies: Sequence[bytes], *, whole: bool) -> None:
+    def append(self, job: int, bodies: Sequence[bytes], *, whole: bool, urgent: bool = True) -> None:
         """Keep records of a job. It returns at once.
 
         Args:
             job: its number.
             bodies: the records, in order.
             whole: they replace all records of the job; with none of them, it is forgotten.
+            urgent: somebody waits for it; else it may wait ``limits.JOURNAL_GROUP_S`` for others.
         """
         size = sum(map(len, bodies))
         with self._wake:
             self._waiting.append((Addition(job, tuple(bodies), whole), size))
             self._pending_bytes += size
-            self._wake.notify()
+            asleep, due_at = self._due_at == math.inf, self._due_at
+            if urgent or self._pending_bytes >= limits.JOURNAL_GROUP_BYTES:
+                self._due_at = 0.0
+            elif asleep:
+                self._due_at = time.monotonic() + limits.JOURNAL_GROUP_S
+            if self._due_at != due_at:
+                self._wake.notify()
 
     def close(self, timeout_s: float) -> bool:
         """Write what waits, and end. Returns whether all of it was written in time."""
@@ -138,11 +149,13 @@ class Journal:
         untidy = False
         while True:
             with self._wake:
-                while not self._waiting and not self._stop.is_set() and not untidy:
-                    self._wake.wait()
+                while not self._stop.is_set() and not untidy and (wait_s := self._due_at - time.monotonic()) > 0:
+                    self._wake.wait(None if wait_s == math.inf else wait_s)
                 if not self._waiting and self._stop.is_set():
                     return
                 batch = self._next()
+                if len(batch) == len(self._waiting):
+                    self._due_at = math.inf
             if batch and self._write(batch, failed):
                 with self._wake:
                     for addition, size in batch:
@@ -152,12 +165,14 @@ class Journal:
                 self._safe += len(batch)
                 safe(self._safe)
             elif batch:
+                self._due_at = 0.0
                 if self._stop.is_set():
                     return
                 self._stop.wait(TRY_AGAIN_S)
                 continue
-            with self._writing:
-                untidy = self._store.tidy()
+            if untidy or any(addition.whole for addition, _ in batch):  # else nothing was given up
+                with self._writing:
+                    untidy = self._store.tidy()
 
     def _next(self) -> list[tuple[Addition, int]]:
         batch: list[tuple[Addition, int]] = []

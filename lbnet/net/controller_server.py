@@ -216,7 +216,8 @@ class ControllerServer:
 
     def _persist(self, effect: effects.Persist) -> None:
         assert self._journal is not None, "a controller without a journal keeps nothing"
-        self._journal.append(effect.job, [encode(record) for record in effect.records], whole=effect.whole)
+        bodies = [encode(record) for record in effect.records]
+        self._journal.append(effect.job, bodies, whole=effect.whole, urgent=effect.urgent)
         self._hold_clients()
 
     def _on_failed(self, error: JournalError) -> None:

@@ -19,10 +19,15 @@ JOB = JobId(7)
 class Desk:
     """Promises, and what they lead to."""
 
-    def __init__(self, *, journal: bool) -> None:
+    def __init__(self, *, journal: bool, patient: bool = False) -> None:
         self.done: list[Effect] = []
         self.said: list[tuple[PeerId, messages.Message]] = []
-        self.promises = Promises(self.done.append, lambda to, message: self.said.append((to, message)), journal=journal)
+        self.promises = Promises(
+            self.done.append,
+            lambda to, message: self.said.append((to, message)),
+            journal=journal,
+            patient=lambda _: patient,
+        )
         opened = records.Opened(JOB, CLIENT, 1, JobOptions(), 0.0, 1)
         self.job = Job(opened)
         self.job.attached = True
@@ -163,4 +168,45 @@ def test_a_job_of_which_nothing_is_needed_is_forgotten_after_all_of_its_records(
     desk.promises.happens(desk.job, messages.Taken(JOB, 1))
     desk.promises.over(JOB)
     desk.promises.flush()
-    assert desk.done[-1] == Persist(JOB, (), whole=True)
+    assert desk.done[-1] == Persist(JOB, (), whole=True, urgent=False)
+
+
+def urgency(desk: Desk) -> list[bool]:
+    """Of what was to be kept since this was last asked."""
+    found = [effect.urgent for effect in desk.done if isinstance(effect, Persist)]
+    desk.done.clear()
+    return found
+
+
+def test_what_somebody_waits_for_is_urgent_and_nothing_else() -> None:
+    desk = Desk(journal=True)
+    desk.submits(0, 4)
+    assert urgency(desk) == [True]
+    desk.done_is(0, 2)
+    assert urgency(desk) == [True]
+    desk.promises.happens(desk.job, messages.Taken(JOB, 1))
+    desk.promises.flush()
+    desk.done_is(0, 2)
+    assert urgency(desk) == [False, False], "a receipt, and a result that came twice"
+
+
+def test_nothing_is_urgent_to_the_patient_but_the_end_of_what_is_handed_in() -> None:
+    desk = Desk(journal=True, patient=True)
+    desk.submits(0, 4)
+    desk.done_is(0, 2)
+    assert urgency(desk) == [False, False]
+    desk.promises.happens(desk.job, messages.CloseJob(JOB, 4))
+    desk.promises.submitted(desk.job)
+    desk.promises.flush()
+    assert urgency(desk) == [True]
+    assert desk.promises.pending == 3
+    desk.promises.persisted(3)
+    assert desk.take_said()[0] == messages.Submitted(JOB, 4, closed=True)
+
+
+def test_a_worker_that_leaves_waits_for_every_word() -> None:
+    desk = Desk(journal=True, patient=True)
+    desk.submits(0, 4)
+    desk.promises.hurry(WORKER)
+    desk.done_is(0, 2)
+    assert urgency(desk) == [False, True]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lbnet import limits
 from lbnet.errors import JournalError
 from lbnet.journal.journal import Journal
 from lbnet.journal.lock import DirectoryLock
@@ -116,6 +117,36 @@ def test_its_id_stays_and_ids_of_peers_are_given_once(tmp_path: Path) -> None:
 def test_a_directory_has_one_owner_who_is_named(journal: Journal) -> None:
     with pytest.raises(JournalError, match=f"process {os.getpid()}.*--state-dir"):
         Journal(journal.directory)
+
+
+def test_what_nobody_waits_for_is_written_with_what_is_waited_for(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "JOURNAL_GROUP_S", 1e6)
+    written = []
+    add = journal._store.add
+    monkeypatch.setattr(journal._store, "add", lambda batch: (written.append(len(batch)), add(batch)))
+    ear = Ear()
+    journal.start(ear.heard, ear.failed)
+    for number in range(10):
+        journal.append(1, [b"%d" % number], whole=False, urgent=False)
+    assert ear.safe == 0
+    journal.append(1, [b"now"], whole=False)
+    ear.wait_for_safe(11)
+    assert written == [11]
+    journal.append(1, [bytes(limits.JOURNAL_GROUP_BYTES)], whole=False, urgent=False)
+    ear.wait_for_safe(12)
+    journal.append(1, [b"last"], whole=False, urgent=False)
+    assert journal.close(30)
+    assert again(journal.directory)[10::2] == [b"now", b"last"]
+
+
+def test_or_by_itself_after_a_moment(journal: Journal) -> None:
+    ear = Ear()
+    journal.start(ear.heard, ear.failed)
+    for count in (1, 2):
+        journal.append(1, [b"alone"], whole=False, urgent=False)
+        ear.wait_for_safe(count)
 
 
 def test_what_was_acknowledged_survives_the_death_of_its_process(tmp_path: Path) -> None:
