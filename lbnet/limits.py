@@ -164,8 +164,11 @@ TAKEN_EVERY = 64
 UNKEPT_BYTES_MAX = 256 << 20
 """RESULTs that a worker holds because no controller has them yet: past it, its slots get no more tasks."""
 
-JOURNAL_PENDING_BYTES = 64 << 20
+JOURNAL_PENDING_BYTES = 32 << 20
 """Records that wait for the disk: past it, clients are not read."""
+
+JOURNAL_PENDING_BYTES_MAX = 64 << 20
+"""Past this, workers are not read, either: they hold what they have finished, and at last start nothing more."""
 
 JOURNAL_GROUP_S = 0.025
 """Records that nobody waits for are written together after this: a commit costs as much for one as for many."""
@@ -193,6 +196,12 @@ CLIENT_BYTES_WINDOW = 64 << 20
 
 LINK_BUFFER_HIGH_BYTES = 4 << 20
 """Unsent bytes on one link above which its sender stops reading what would make it send more."""
+
+OUTCOMES_BYTES_MAX = 32 << 20
+"""Results of a detached job that wait in the controller's memory for somebody to take them: a journal takes more."""
+
+FETCH_BYTES = 4 << 20
+"""Of results that are brought back from the journal at once."""
 
 REPORTS_KEPT = 1_000
 """Reports of ended jobs that the controller remembers."""

@@ -51,6 +51,7 @@ class Plan:
         strategy: of load balancing; ``nonsense`` says anything.
         heavy: the first item is half of all work.
         detached: whether the job outlives its client.
+        aside: the controller has little memory for outcomes of such a job.
         client_crashes: deaths of the client; another one takes the job over.
         mutes: links that swallow what is said, one way or both, until somebody gives them up.
         full_disks: how often nothing can be written for a while.
@@ -84,6 +85,7 @@ class Plan:
     strategy: str = "sb"
     heavy: bool = False
     detached: bool = False
+    aside: bool = False
     client_crashes: int = 0
     mutes: int = 0
     full_disks: int = 0
@@ -110,6 +112,7 @@ class Outcome:
     relays: int
     crashes: int = 0
     snapshots: int = 0
+    asides: int = 0
     faults: int = 0
     seconds: float = 0.0
     events: int = 0

@@ -6,6 +6,7 @@ Not all kinds are in every run: a fault that is always there hides what only hap
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from bench.faults.nonsense import Nonsense
 from bench.faults.plan import Plan
@@ -39,7 +40,7 @@ def plan_of(seed: int, mode: str, strategy: str = "") -> Plan:
     chosen = strategy or rng.choice(names)
     # One that chatters without end would be given up for slow, as this world delivers a message at a time.
     deadline_s = rng.choice([0.0, 0.3, 1.0]) * (chosen != Nonsense.name)
-    return Plan(
+    plan = Plan(
         placement=rng.choice(["first", "spread"]),
         reduce=chance(),
         splits=splits,
@@ -71,3 +72,4 @@ def plan_of(seed: int, mode: str, strategy: str = "") -> Plan:
         deadline_s=deadline_s,
         harsh=mode == "harsh",
     )
+    return replace(plan, aside=plan.journal and plan.detached and chance())

@@ -31,6 +31,7 @@ from bench.faults.plan import (
     WorldError,
 )
 from bench.faults.slots import ModelSlot, ModelWorker, Run, Task, run_of
+from lbnet import limits
 from lbnet.core import effects, events
 from lbnet.core.controller import Controller
 from lbnet.core.effects import Effect
@@ -38,6 +39,7 @@ from lbnet.core.events import Event
 from lbnet.core.job import Job
 from lbnet.core.ledger import Committed, Ledger
 from lbnet.core.liveness import Liveness
+from lbnet.core.outbox import Outbox
 from lbnet.core.rebuilding import rebuilt
 from lbnet.core.worker import Worker
 from lbnet.protocol import messages, records
@@ -92,6 +94,14 @@ class ModelClient:
     attached: bool = True
 
 
+OUTCOMES_BYTES = 200
+"""In the controller's memory, where there is little of it."""
+
+
+def _kept(outbox: Outbox) -> tuple[int, int, list[records.Outcome]]:
+    return outbox.taken, outbox.aside, outbox.kept()
+
+
 # --- the world --------------------------------------------------------------------------------------
 
 
@@ -117,7 +127,9 @@ class World:
         self._journal: list[tuple[JobId, tuple[bytes, ...], bool]] = []
         self._safe = self._journal_begins = 0
         self._commits: list[tuple[int, list[int]]] = []
-        self._crashes = self._snapshots = 0
+        self._aside: dict[int, tuple[int, records.Outcome]] = {}
+        self._fetches: list[tuple[int, effects.Fetch]] = []
+        self._crashes = self._snapshots = self._asides = 0
         self._away: set[PeerId] = set()
         self.workers: dict[PeerId, ModelWorker] = {}
         self._channels: dict[tuple[PeerId, PeerId], deque[Event]] = {}
@@ -195,6 +207,7 @@ class World:
             placement=plan.placement,
             journal=plan.journal,
             deadline_s=plan.deadline_s,
+            outcomes_bytes=OUTCOMES_BYTES if plan.aside else limits.OUTCOMES_BYTES_MAX,
         )
         made.committed = deque()
         return made
@@ -273,6 +286,8 @@ class World:
             pass
         elif self._safe < len(self._journal) and not self._disk_full and self.rng.random() < 0.2:
             self._persist()
+        elif self._can_fetch and self.rng.random() < 0.2:
+            self._fetch()
         elif self._away and self.rng.random() < 0.1 and self._come_back():
             pass
         elif net and (not work or self.rng.random() < self._net_rate):
@@ -286,6 +301,8 @@ class World:
             self._connect(self.rng.choice(connecting))
         elif self._safe < len(self._journal) and not self._disk_full:
             self._persist()
+        elif self._can_fetch:
+            self._fetch()
         elif self._disk_full:
             self._disk_full = False
         elif self._away and self._come_back():
@@ -377,6 +394,19 @@ class World:
         self._safe = self.rng.randint(self._safe + 1, len(self._journal))
         self._to_controller(events.Persisted(self._safe - self._journal_begins))
 
+    @property
+    def _can_fetch(self) -> bool:
+        return bool(self._fetches) and self._fetches[0][0] <= self._safe
+
+    def _fetch(self) -> None:
+        """Some of the outcomes that the controller wants back are read."""
+        _, effect = self._fetches.pop(0)
+        count = self.rng.randint(1, min(effect.end - effect.begin, 3))
+        numbers = range(effect.begin, effect.begin + count)
+        self._rule(all(number in self._aside for number in numbers), "an outcome that was set aside is lost")
+        outcomes = tuple(self._aside[number][1] for number in numbers)
+        self._to_controller(events.Fetched(JOB, effect.begin, outcomes))
+
     def _check_journal(self, job: Job | None) -> None:
         """All of it gives the job as it is; the part that is safe holds whatever the client was told."""
         whole = next((one for one in rebuilt(self._records(len(self._journal))) if one.id == JOB), None)
@@ -390,7 +420,7 @@ class World:
             ("end", (whole.total, whole.state), (job.total, job.state)),
             ("functions", whole.functions, job.functions),
             ("payloads", list(whole.store.items()), list(job.store.items())),
-            ("outcomes", (whole.outbox.taken, whole.outbox.kept()), (job.outbox.taken, job.outbox.kept())),
+            ("outcomes", _kept(whole.outbox), _kept(job.outbox)),
         ):
             self._rule(found == real, f"the journal has another {what} than the job")
         safe = next((one for one in rebuilt(self._records(self._safe)) if one.id == JOB), None)
@@ -411,6 +441,8 @@ class World:
         """It dies, and another one begins at once: peers find that their links are broken, and come back."""
         self._crashes += 1
         del self._journal[self._safe :]
+        self._aside = {number: kept for number, kept in self._aside.items() if kept[0] <= self._safe}
+        self._fetches.clear()
         self._journal_begins = self._safe
         for number, units in self._commits:
             if number > self._safe:
@@ -488,6 +520,11 @@ class World:
                 self._snapshots += effect.whole
                 bodies = tuple(records.encode(record) for record in effect.records)
                 self._journal.append((effect.job, bodies, effect.whole))
+                self._asides += bool(effect.aside)
+                for number, outcome in enumerate(effect.aside, effect.aside_from):
+                    self._aside[number] = (len(self._journal), outcome)
+            elif isinstance(effect, effects.Fetch):
+                self._fetches.append((len(self._journal), effect))
         self._count()
         for effect in done:
             if isinstance(effect, effects.Send):
@@ -501,7 +538,7 @@ class World:
                 self._tick_at = effect.at
             elif isinstance(effect, effects.Disconnect):
                 self._give_up(CONTROLLER, effect)
-            elif not isinstance(effect, effects.Persist):
+            elif not isinstance(effect, effects.Persist | effects.Fetch):
                 raise self._broken(f"the controller wants {effect}")
         job = self.controller.job(JOB)
         self._rule(job is None or job.report(self.now).balanced, "the ledger is not balanced")
@@ -991,6 +1028,8 @@ class World:
                 self._client_says(again)
             return
         client.seen += 1
+        if self.plan.aside:
+            self._client_says(messages.Read(JOB, client.seen))
         client.done = isinstance(message, messages.JobDone)
         if self.rng.random() < 0.3:
             self._client_says(messages.Taken(JOB, client.seen))
@@ -1055,6 +1094,7 @@ class World:
             self._relays,
             self._crashes,
             self._snapshots,
+            self._asides,
             self._faults,
             self.now,
             self._events,

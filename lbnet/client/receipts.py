@@ -21,11 +21,18 @@ class Receipts:
         self._got: set[int] = set()
         self._upto = self._told = begin
         self._untold_bytes = 0
+        self._read = begin
+        self._read_bytes = 0
 
-    def came(self, item: int) -> None:
-        """An outcome of this item came."""
+    def came(self, item: int, size_bytes: int = 0) -> int | None:
+        """An outcome of this item came. Returns how many did, if it is time to say that, else None."""
         self._waiting.setdefault(item, []).append(self._came)
         self._came += 1
+        self._read_bytes += size_bytes
+        if self._came - self._read < TAKEN_EVERY and self._read_bytes < TAKEN_BYTES:
+            return None
+        self._read, self._read_bytes = self._came, 0
+        return self._came
 
     def got(self, item: int, size_bytes: int) -> None:
         """The reader has what there is of this item, or of the items from this one on that came together."""

@@ -145,7 +145,7 @@ class Stream:
             while (message := self._receive()) is not None:
                 outcome = self._book.take(message)
                 if self._receipts is not None and not isinstance(outcome, Ended):
-                    self._receipts.came(_item(message))
+                    self._came(self._receipts, message)
                 match outcome:
                     case None:
                         continue
@@ -252,6 +252,12 @@ class Stream:
             yield self._held.pop(lo).values
         self._receipts.got_all()
         self._say_taken(self._receipts, now=True)
+
+    def _came(self, receipts: Receipts, message: messages.Message) -> None:
+        read = receipts.came(_item(message), len(getattr(message, "data", b"")))
+        if read is not None:
+            with contextlib.suppress(ConnectionLostError):
+                self._connection.send(messages.Read(self.job, read))
 
     def _got(self, block: _Block) -> None:
         assert self._receipts is not None, "see above"

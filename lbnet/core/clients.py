@@ -220,6 +220,7 @@ class Clients:
             self._promises.happens(job, records.Owned(job.id, peer))
         job.attached = True
         job.outbox.rewind(message.seen)
+        job.read = job.fetched_from = job.outbox.told
         closed = job.total is not None
         self._send(peer, messages.Attached(job.id, job.ledger.submitted, closed, job.outbox.told))
         self._send(peer, messages.Submitted(job.id, job.safe_items, job.safe_closed))
@@ -235,6 +236,12 @@ class Clients:
             self._do(effects.Disconnect(peer, f"outcomes of job {message.job} were taken that were not given"))
             return
         self._jobs.take(job, message.upto)
+
+    def _on_read(self, peer: PeerId, message: messages.Read) -> None:
+        job = self._jobs.get(message.job)
+        if job is not None and job.client == peer:
+            job.read = max(job.read, message.upto)
+            self._promises.tell(job)
 
     def _own_job(self, peer: PeerId, number: JobId) -> Job | None:
         """The running job of this client. What comes for one that has ended is late, and ignored."""
@@ -254,4 +261,5 @@ _HANDLERS: dict[type, Callable[[Clients, PeerId, Any], None]] = {
     messages.Cancel: Clients._on_cancel,
     messages.Attach: Clients._on_attach,
     messages.Taken: Clients._on_taken,
+    messages.Read: Clients._on_read,
 }

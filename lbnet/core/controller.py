@@ -68,6 +68,7 @@ class Controller:
         journal: whether what happens to jobs is kept (``Persist``): the driver answers with ``Persisted``.
         client_grace_s: how long a client whose link broke may be away before its jobs are cancelled.
         deadline_s: how long links may be silent; 0: for ever.
+        outcomes_bytes: of the outcomes of a detached job that are in memory; a journal takes the others.
     """
 
     def __init__(
@@ -81,9 +82,12 @@ class Controller:
         journal: bool = False,
         client_grace_s: float = limits.CLIENT_GRACE_S,
         deadline_s: float = 0.0,
+        outcomes_bytes: int = limits.OUTCOMES_BYTES_MAX,
     ) -> None:
         self._balancer = Balancer(load, strategy, self._send)
-        self._promises = Promises(self._do, self._send, journal=journal, patient=self._is_patient)
+        self._promises = Promises(
+            self._do, self._send, journal=journal, patient=self._is_patient, memory_bytes=outcomes_bytes
+        )
         self._jobs = Jobs(self._promises, self._balancer, ended=self._on_ended, withdrawn=self._on_withdrawn)
         self._recovery = Recovery(self._jobs, self._send)
         self._clients = Clients(
@@ -171,6 +175,10 @@ class Controller:
             self._on_left(event)
         elif isinstance(event, events.Persisted):
             self._promises.persisted(event.count)
+        elif isinstance(event, events.Fetched):
+            job = self._jobs.get(event.job)
+            if job is not None:
+                self._promises.fetched(job, event.begin, event.outcomes, event.problem)
         elif isinstance(event, events.Trouble):
             self._clients.in_trouble(event.text, over=event.over)
         elif isinstance(event, events.Heard):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lbnet.protocol.messages import Message
-from lbnet.protocol.records import Record
+from lbnet.protocol.records import Outcome, Record
 from lbnet.types import Address, Batch, JobId, PeerId, RunId, SlotId
 
 
@@ -56,13 +56,26 @@ class Persist:
     """Keep these records of a job where a crash does not reach them; ``Persisted`` follows when that is so.
 
     With ``whole`` they are all that is to be kept of the job: what was kept before may be dropped, at the same moment.
-    If it is not ``urgent``, nobody waits for it yet: it may be written with others, ``limits.JOURNAL_GROUP_S`` later.
+    ``aside`` are outcomes, from number ``aside_from`` on, that are kept by themselves until they are taken: ``Fetch``
+    asks for them. If it is not ``urgent``, nobody waits for it yet: it may be written with others,
+    ``limits.JOURNAL_GROUP_S`` later.
     """
 
     job: JobId
     records: tuple[Record, ...]
     whole: bool = False
     urgent: bool = True
+    aside_from: int = 0
+    aside: tuple[Outcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Bring back outcomes ``[begin, end)`` of a job that were set aside, or the first of them. ``Fetched`` follows."""
+
+    job: JobId
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +168,6 @@ class SetHungry:
 
 
 Effect = (
-    Send | Persist | Connect | Disconnect | Depart | SetTimer
+    Send | Persist | Fetch | Connect | Disconnect | Depart | SetTimer
     | Teach | Run | Reclaim | Forget | Cancel | Follow | Recall | Kill | SetHungry
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lbnet.protocol.messages import Message
+from lbnet.protocol.records import Outcome
 from lbnet.types import Address, Batch, Group, JobId, PeerId, RunId, SlotId
 
 
@@ -55,6 +56,16 @@ class Persisted:
     """The records of the first ``count`` ``Persist`` effects are safe."""
 
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Outcomes of a job from number ``begin`` on, as they were kept; or none, and the ``problem`` in words."""
+
+    job: JobId
+    begin: int
+    outcomes: tuple[Outcome, ...]
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +196,6 @@ class Recalled:
 
 
 Event = (
-    Joined | Received | Heard | Left | Persisted | Trouble | Unreachable | Leave | Tick
+    Joined | Received | Heard | Left | Persisted | Fetched | Trouble | Unreachable | Leave | Tick
     | SlotReady | SlotDone | SlotSpawned | SlotTaught | SlotFinished | Reclaimed | SlotDied | SlotOutput | Recalled
 )  # fmt: skip

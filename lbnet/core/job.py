@@ -104,6 +104,12 @@ class Job:
         self.backlog_tasks = 0
         self.attached = False
         """Whether its client listens, and has said how much it has seen."""
+        self.read = 0
+        """The reader has got at so many outcomes, as far as it has said."""
+        self.fetched_from = 0
+        """The last outcomes that were brought back begin here."""
+        self.fetching = False
+        """Outcomes that were set aside are on their way back."""
         self.safe_items = 0
         """The client was told, or may be, that the items below this are safe."""
         self.safe_closed = False
@@ -145,6 +151,9 @@ class Job:
 
     def _taken(self, record: messages.Taken) -> None:
         self.outbox.take(record.upto)
+
+    def _set_aside(self, record: records.SetAside) -> None:
+        self.outbox.set_aside(record.upto)
 
     def _dropped(self, record: records.Dropped) -> None:
         withdrawn = self.ledger.cancel(record.lo, record.hi)
@@ -304,6 +313,7 @@ class Job:
             ended_at=self.ended_at,
             requeues=tuple(records.Requeues(cause, tasks) for cause, tasks in self.requeues.items()),
             taken=self.outbox.taken,
+            aside=self.outbox.aside,
             ledger=self.ledger.books(),
             tallies=tuple(tally.books(worker) for worker, tally in self.tallies.items()),
         )
@@ -321,7 +331,7 @@ class Job:
         job.state = books.state
         job.ended_at = books.ended_at
         job.requeues = {part.cause: part.tasks for part in books.requeues}
-        job.outbox = Outbox(books.taken)
+        job.outbox = Outbox(books.taken, aside=books.aside)
         job.ledger = Ledger.of(books.ledger)
         for tally in books.tallies:
             job.tallies[tally.worker] = Tally(
@@ -348,6 +358,7 @@ _APPLY: dict[type, Callable[[Job, Any], None]] = {
     messages.Submit: Job._submit,
     messages.CloseJob: Job._close,
     messages.Taken: Job._taken,
+    records.SetAside: Job._set_aside,
     records.Owned: Job._owned,
     records.Results: Job._results,
     records.Dropped: Job._dropped,

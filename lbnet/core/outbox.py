@@ -1,6 +1,7 @@
 """What a job's client is told, counted from the beginning of the job, for as long as the client has not taken it.
 
-It must not know when it may be told, nor whether anybody listens.
+Those that nobody has asked for yet may be *set aside*: the journal has them, and memory has not. It must not know when
+they may be told, nor whether anybody listens.
 """
 
 from __future__ import annotations
@@ -16,29 +17,38 @@ class Outbox:
     Args:
         taken: how many were taken before.
         outcomes: those that follow.
+        aside: so many of those that were not taken are in the journal only, before ``outcomes``.
     """
 
-    __slots__ = ("_outcomes", "promised", "safe", "size_bytes", "taken", "told")
+    __slots__ = ("_outcomes", "here", "promised", "safe", "size_bytes", "taken", "told")
 
-    def __init__(self, taken: int = 0, outcomes: Iterable[Outcome] = ()) -> None:
+    def __init__(self, taken: int = 0, outcomes: Iterable[Outcome] = (), *, aside: int = 0) -> None:
         self.taken = taken
-        self.safe = taken
+        self.here = taken + aside
+        """Those from this one on are in memory."""
+        self.safe = self.here
         """So many may be said: what they follow from will outlive a crash."""
         self.told = taken
         """So many were said to the client that listens now."""
-        self.promised = taken
+        self.promised = self.here
         """So many are being kept, to be said when that is done."""
-        self._outcomes: dict[int, Outcome] = dict(enumerate(outcomes, taken))
+        self._outcomes: dict[int, Outcome] = dict(enumerate(outcomes, self.here))
         self.size_bytes = sum(map(_bytes, self._outcomes.values()))
-        """Bytes of what is kept, about."""
+        """Bytes of what is in memory, about."""
 
     def __len__(self) -> int:
-        return len(self._outcomes)
+        """How many were not taken."""
+        return self.end - self.taken
 
     @property
     def end(self) -> int:
         """How many outcomes there have been."""
-        return self.taken + len(self._outcomes)
+        return self.here + len(self._outcomes)
+
+    @property
+    def aside(self) -> int:
+        """How many are in the journal only."""
+        return self.here - self.taken
 
     def append(self, outcome: Outcome) -> None:
         """One more."""
@@ -47,23 +57,46 @@ class Outbox:
 
     def take(self, upto: int) -> None:
         """The first ``upto`` need not be kept."""
-        while self._outcomes and self.taken < upto:
-            self.size_bytes -= _bytes(self._outcomes.pop(self.taken))
-            self.taken += 1
+        upto = min(upto, self.end)
+        self._let_go(upto)
+        self.taken = max(self.taken, upto)
         self.told = max(self.told, self.taken)
         self.safe = max(self.safe, self.taken)
+
+    def set_aside(self, upto: int) -> None:
+        """The journal has those below ``upto``: they need not be here."""
+        self._let_go(min(upto, self.end))
+        self.safe = max(self.safe, self.here)
+
+    def _let_go(self, upto: int) -> None:
+        while self.here < upto:
+            outcome = self._outcomes.pop(self.here, None)
+            self.here += 1
+            if outcome is not None:
+                self.size_bytes -= _bytes(outcome)
+
+    def oldest(self, size_bytes: int) -> list[Outcome]:
+        """The first of those in memory, of about so many bytes in all."""
+        found, size = [], 0
+        for outcome in self._outcomes.values():
+            if size >= size_bytes:
+                break
+            found.append(outcome)
+            size += _bytes(outcome)
+        return found
 
     def rewind(self, seen: int) -> None:
         """Somebody else listens, or the same one again, who has ``seen`` so many."""
         self.told = min(max(seen, self.taken), self.end)
 
     def tell(self, upto: int) -> list[Outcome]:
-        """What is to be said now, up to number ``upto``. It counts as said."""
+        """What is to be said now, up to number ``upto``; all of it is in memory. It counts as said."""
+        assert self.told >= self.here, "those that were set aside are fetched"
         begin, self.told = self.told, max(self.told, upto)
         return [self._outcomes[number] for number in range(begin, self.told)]
 
     def kept(self) -> list[Outcome]:
-        """All that was not taken."""
+        """All that is in memory."""
         return list(self._outcomes.values())
 
 

@@ -7,11 +7,11 @@ It must not know what the records mean, or where they are kept.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lbnet import limits
-from lbnet.core.effects import Effect, Persist
+from lbnet.core.effects import Effect, Fetch, Persist
 from lbnet.core.job import Job
 from lbnet.core.results import size_of
 from lbnet.protocol import messages, records
@@ -43,6 +43,14 @@ class _Submitted:
 
 
 @dataclass(frozen=True, slots=True)
+class _Aside:
+    """Outcomes that leave memory, from number ``begin`` on."""
+
+    begin: int
+    outcomes: tuple[records.Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Promise:
     """To be kept once ``count`` Persist effects are safe."""
 
@@ -59,6 +67,7 @@ class Promises:
         send: takes a message for a peer.
         journal: whether records are kept at all; if not, nothing waits.
         patient: whether a job's client would not miss it if it heard of it a little later.
+        memory_bytes: of the outcomes of a detached job; more are set aside, if there is a journal.
     """
 
     def __init__(
@@ -68,11 +77,13 @@ class Promises:
         *,
         journal: bool,
         patient: Callable[[Job], bool] = lambda _: False,
+        memory_bytes: int = limits.OUTCOMES_BYTES_MAX,
     ) -> None:
         self._do = do
         self._send = send
         self._journal = journal
         self._patient = patient
+        self._memory_bytes = memory_bytes
         self._records: dict[JobId, list[Record]] = {}
         self._touched: dict[JobId, Job] = {}
         self._submitted: dict[JobId, _Submitted] = {}
@@ -137,17 +148,18 @@ class Promises:
             self._keep_at_once()
             return
         urgent = self._is_urgent()
+        aside = {job.id: self._set_aside(job) for job in self._touched.values() if self._has_too_much(job)}
         for number, kept in self._records.items():
             if number in self._over:
                 continue
             job = self._touched.get(number)
             if job is not None and self._wants_snapshot(job, kept):
                 job.logged_bytes = 0
-                self._persist(number, tuple(job.snapshot()), whole=True, urgent=urgent)
+                self._persist(number, tuple(job.snapshot()), aside.get(number), whole=True, urgent=urgent)
             else:
-                self._persist(number, tuple(kept), whole=False, urgent=urgent)
+                self._persist(number, tuple(kept), aside.get(number), whole=False, urgent=urgent)
         for number in self._over:
-            self._persist(number, (), whole=True, urgent=urgent)
+            self._persist(number, (), None, whole=True, urgent=urgent)
         promise = _Promise(
             self._issued,
             tuple((job, job.outbox.end, self._submitted.get(job.id)) for job in self._touched.values()),
@@ -205,9 +217,29 @@ class Promises:
 
     def tell(self, job: Job) -> None:
         """Somebody listens, or listens again: all that is safe and was not said."""
-        if job.attached and job.outbox.told < job.outbox.safe:
-            for outcome in job.outbox.tell(job.outbox.safe):
+        outbox = job.outbox
+        if not job.attached or outbox.told >= outbox.safe:
+            return
+        if outbox.told >= outbox.here:
+            for outcome in outbox.tell(outbox.safe):
                 self._send(job.client, outcome)
+        elif not job.fetching and job.read >= job.fetched_from:
+            job.fetching = True
+            self._do(Fetch(job.id, outbox.told, outbox.here))
+
+    def fetched(self, job: Job, begin: int, outcomes: Sequence[records.Outcome], problem: str) -> None:
+        """Outcomes that had been set aside are back, or cannot be brought back."""
+        job.fetching = False
+        outbox = job.outbox
+        if job.attached and problem:
+            job.attached = False
+            self._send(job.client, messages.JobRefused(job.id, problem))
+        elif job.attached and begin == outbox.told:
+            job.fetched_from = begin
+            for outcome in outcomes:
+                self._send(job.client, outcome)
+            outbox.told += len(outcomes)
+        self.tell(job)
 
     def _keep(self) -> None:
         submitted: dict[JobId, tuple[Job, _Submitted | None]] = {}
@@ -241,9 +273,28 @@ class Promises:
         job.logged_bytes += sum(map(_bytes, kept))
         return job.logged_bytes > limits.SNAPSHOT_MIN_BYTES + 2 * job.kept_bytes
 
-    def _persist(self, job: JobId, kept: tuple[Record, ...], *, whole: bool, urgent: bool) -> None:
+    def _persist(
+        self, job: JobId, kept: tuple[Record, ...], aside: _Aside | None, *, whole: bool, urgent: bool
+    ) -> None:
         self._issued += 1
-        self._do(Persist(job, kept, whole, urgent))
+        if aside is None:
+            self._do(Persist(job, kept, whole, urgent))
+        else:
+            self._do(Persist(job, kept, whole, urgent, aside.begin, aside.outcomes))
+
+    # --- what memory should not hold ----------------------------------------------------------------
+
+    def _has_too_much(self, job: Job) -> bool:
+        return job.options.detached and job.id not in self._over and job.outbox.size_bytes > self._memory_bytes
+
+    def _set_aside(self, job: Job) -> _Aside:
+        """Half of what may be in memory stays there: the latest."""
+        outbox = job.outbox
+        aside = _Aside(outbox.here, tuple(outbox.oldest(outbox.size_bytes - self._memory_bytes // 2)))
+        record = records.SetAside(job.id, outbox.here + len(aside.outcomes))
+        job.apply(record)
+        self._records.setdefault(job.id, []).append(record)
+        return aside
 
 
 def _bytes(record: Record) -> int:

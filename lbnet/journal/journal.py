@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lbnet import limits
@@ -55,6 +55,8 @@ class Journal:
         self._waiting: deque[tuple[Addition, int]] = deque()
         self._pending_bytes = 0
         self._due_at = math.inf
+        self._fetches: deque[tuple[int, int, int, int, Callable[[list[bytes], str], None]]] = deque()
+        self._appended = 0
         self._safe = 0
         self._stop = threading.Event()
         self._closed = False
@@ -107,18 +109,17 @@ class Journal:
         self._thread = threading.Thread(target=self._run, args=(safe, failed), name="lbnet-journal", daemon=True)
         self._thread.start()
 
-    def append(self, job: int, bodies: Sequence[bytes], *, whole: bool, urgent: bool = True) -> None:
+    def append(self, addition: Addition, *, urgent: bool = True) -> None:
         """Keep records of a job. It returns at once.
 
         Args:
-            job: its number.
-            bodies: the records, in order.
-            whole: they replace all records of the job; with none of them, it is forgotten.
+            addition: the records.
             urgent: somebody waits for it; else it may wait ``limits.JOURNAL_GROUP_S`` for others.
         """
-        size = sum(map(len, bodies))
+        size = sum(map(len, addition.bodies)) + sum(map(len, addition.aside))
         with self._wake:
-            self._waiting.append((Addition(job, tuple(bodies), whole), size))
+            self._waiting.append((addition, size))
+            self._appended += 1
             self._pending_bytes += size
             asleep, due_at = self._due_at == math.inf, self._due_at
             if urgent or self._pending_bytes >= limits.JOURNAL_GROUP_BYTES:
@@ -127,6 +128,24 @@ class Journal:
                 self._due_at = time.monotonic() + limits.JOURNAL_GROUP_S
             if self._due_at != due_at:
                 self._wake.notify()
+
+    def fetch(self, job: int, begin: int, end: int, got: Callable[[list[bytes], str], None]) -> None:
+        """Read outcomes of a job that were set aside, once all that was appended before is written.
+
+        Args:
+            job: its number.
+            begin: the number of the first.
+            end: that after the last.
+            got: called, in the journal's thread, with some of them from the first one on; or none, and why.
+        """
+        with self._wake:
+            self._fetches.append((self._appended, job, begin, end, got))
+            self._due_at = 0.0
+            self._wake.notify()
+
+    def aside(self, job: int) -> tuple[int, int]:
+        """How many outcomes of a job are set aside, and the number of the first; before :meth:`start`."""
+        return self._store.numbers_aside(job)
 
     def close(self, timeout_s: float) -> bool:
         """Write what waits, and end. Returns whether all of it was written in time."""
@@ -164,15 +183,29 @@ class Journal:
                         self._waiting.popleft()
                 self._safe += len(batch)
                 safe(self._safe)
+                self._fetch()
             elif batch:
                 self._due_at = 0.0
                 if self._stop.is_set():
                     return
                 self._stop.wait(TRY_AGAIN_S)
                 continue
+            else:
+                self._fetch()
             if untidy or any(addition.whole for addition, _ in batch):  # else nothing was given up
                 with self._writing:
                     untidy = self._store.tidy()
+
+    def _fetch(self) -> None:
+        """Read what was asked for, as far as it comes after what is written."""
+        while self._fetches and self._fetches[0][0] <= self._safe:
+            _, job, begin, end, got = self._fetches.popleft()
+            try:
+                with self._writing:
+                    found, problem = self._store.fetch(job, begin, end, limits.FETCH_BYTES), ""
+            except (JournalError, MemoryError) as error:
+                found, problem = [], str(error) or "no memory"
+            got(found, problem)
 
     def _next(self) -> list[tuple[Addition, int]]:
         batch: list[tuple[Addition, int]] = []

@@ -135,10 +135,10 @@ class Reader:
         return counts
 
     def records(self, total: int) -> Iterator[bytes]:
-        """All records in order.
+        """All records in order, without the outcomes that were set aside: those are only looked at.
 
         Args:
-            total: how many there are.
+            total: how many there are, with those.
 
         Raises:
             JournalError: one of them is damaged, or missing, or cannot be read.
@@ -149,7 +149,8 @@ class Reader:
                 if not isinstance(body, bytes) or checksum != sum_of(seq, job, body):
                     raise damaged(self._path, f"record {seq} does not fit its checksum")
                 count += 1
-                yield body
+                if job >= 0:
+                    yield body
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise refused(self._path, error, f"after {count} records: ") from None
         if count != total:

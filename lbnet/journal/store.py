@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ CREATE INDEX records_of_job ON records (job);
 CREATE TABLE heads (job INTEGER PRIMARY KEY, records INTEGER NOT NULL, last INTEGER NOT NULL, sum BLOB NOT NULL);
 """
 
+NUMBER = struct.Struct("<Q")
+"""In front of an outcome that was set aside."""
+
+_EVERYTHING = 1 << 63
+
 _FREE_PAGES = 256
 """So many unused pages, or a quarter of all, stay in the file for what comes next."""
 
@@ -48,11 +54,17 @@ _WAL_BYTES_MAX = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """Records of one job. ``whole``: they replace all that there are; with none, the job is forgotten."""
+    """Records of one job. ``whole``: they replace all that there are; with none, the job is forgotten.
+
+    ``aside``: numbered from ``aside_from`` on, they stay until they are ``taken``, or the job is forgotten.
+    """
 
     job: int
     bodies: tuple[bytes, ...]
     whole: bool
+    aside_from: int = 0
+    aside: tuple[bytes, ...] = ()
+    taken: int = 0
 
 
 class Store:
@@ -96,6 +108,8 @@ class Store:
         self.last = contents.last
         self._peers = contents.peers
         self._counts = dict(contents.counts)
+        self._places: dict[int, tuple[int, int]] = {}
+        """Of jobs that are being fetched from: a number that was set aside comes after this record."""
         if acknowledged is None:
             self._mark.write(self.last, sync=True)
 
@@ -143,6 +157,20 @@ class Store:
         """
         return self._reader.records(sum(self._counts.values()))
 
+    def numbers_aside(self, job: int) -> tuple[int, int]:
+        """How many outcomes of a job are set aside, and the number of the first; 0 and 0 for none.
+
+        Raises:
+            JournalError: they cannot be read.
+        """
+        try:
+            row = self._db.execute(
+                "SELECT body FROM records WHERE job = ? ORDER BY seq LIMIT 1", (_aside(job),)
+            ).fetchone()
+            return (0, 0) if row is None else (self._counts.get(_aside(job), 0), NUMBER.unpack_from(row[0])[0])
+        except (sqlite3.Error, UnicodeDecodeError, TypeError, struct.error) as error:
+            raise refused(self.path, error) from None
+
     @property
     def size_bytes(self) -> int:
         """Of its files."""
@@ -164,16 +192,78 @@ class Store:
                 if addition.whole:
                     self._db.execute("DELETE FROM records WHERE job = ?", (job,))
                     counts[job] = 0
-                rows = [(seq, job, body, sum_of(seq, job, body)) for seq, body in enumerate(addition.bodies, last + 1)]
-                self._db.executemany("INSERT INTO records VALUES (?, ?, ?, ?)", rows)
-                last += max(len(rows), 1)  # what only deletes has a number, too, or its loss would not be seen
-                counts[job] = counts.get(job, self._counts.get(job, 0)) + len(rows)
+                    if not addition.bodies:
+                        self._delete_aside(job, _EVERYTHING, counts)
+                        self._places.pop(job, None)
+                self._delete_aside(job, addition.taken, counts)
+                numbered = [*enumerate(addition.bodies, last + 1)]
+                last += max(len(numbered), 1)  # what only deletes has a number, too, or its loss would not be seen
+                self._insert(job, numbered, counts)
+                aside = [NUMBER.pack(at) + body for at, body in enumerate(addition.aside, addition.aside_from)]
+                self._insert(_aside(job), [*enumerate(aside, last + 1)], counts)
+                last += len(aside)
             for job, count in counts.items():
                 self._set_head(job, count)
             kept = {job: count for job, count in (self._counts | counts).items() if count}
             self._set("state", state(last, len(kept)))
         self._counts = kept
         self._acknowledge(last)
+
+    def _insert(self, job: int, numbered: Sequence[tuple[int, bytes]], counts: dict[int, int]) -> None:
+        if numbered or job >= 0:
+            rows = [(seq, job, body, sum_of(seq, job, body)) for seq, body in numbered]
+            self._db.executemany("INSERT INTO records VALUES (?, ?, ?, ?)", rows)
+            counts[job] = counts.get(job, self._counts.get(job, 0)) + len(rows)
+
+    def _delete_aside(self, job: int, upto: int, counts: dict[int, int]) -> None:
+        """Those of a job's below number ``upto`` are not needed any more."""
+        kept = counts.get(_aside(job), self._counts.get(_aside(job), 0))
+        if not kept or upto <= 0:
+            return
+        gone = []
+        for seq, body in self._db.execute("SELECT seq, body FROM records WHERE job = ? ORDER BY seq", (_aside(job),)):
+            if NUMBER.unpack_from(body)[0] >= upto:
+                break
+            gone.append((seq,))
+        self._db.executemany("DELETE FROM records WHERE seq = ?", gone)
+        counts[_aside(job)] = kept - len(gone)
+
+    def fetch(self, job: int, begin: int, end: int, size_bytes: int) -> list[bytes]:
+        """Those that were set aside of a job, from number ``begin`` on and below ``end``: one, and more up to a size.
+
+        Raises:
+            JournalError: they are not there, damaged, or cannot be read.
+        """
+        try:
+            found = self._fetch(job, begin, end, size_bytes)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise refused(self.path, error) from None
+        if not found:
+            raise damaged(self.path, f"outcome {begin} of job {job} is not there")
+        return found
+
+    def _fetch(self, job: int, begin: int, end: int, size_bytes: int) -> list[bytes]:
+        found: list[bytes] = []
+        size = 0
+        place, seq = self._places.get(job, (begin + 1, 0))
+        with closing(
+            self._db.execute(
+                "SELECT seq, body, sum FROM records WHERE job = ? AND seq > ? ORDER BY seq",
+                (_aside(job), seq if place <= begin else 0),
+            )
+        ) as rows:
+            for seq, body, checksum in rows:
+                if not isinstance(body, bytes) or checksum != sum_of(seq, _aside(job), body):
+                    raise damaged(self.path, f"record {seq} does not fit its checksum")
+                number = NUMBER.unpack_from(body)[0]
+                if number < begin:
+                    continue
+                if number != begin + len(found) or number >= end or (found and size >= size_bytes):
+                    break
+                found.append(body[NUMBER.size :])
+                size += len(body)
+                self._places[job] = (number + 1, seq)
+        return found
 
     def reserve_peers(self, count: int) -> int:
         """The first of ``count`` ids that were never given.
@@ -241,6 +331,11 @@ class Store:
 
     def _set(self, name: str, value: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+
+def _aside(job: int) -> int:
+    """Where the outcomes of a job are that were set aside: as the records of a job that does not exist."""
+    return -job - 1
 
 
 def _size_of(path: Path) -> int:

@@ -16,9 +16,9 @@ from lbnet.core import effects, events
 from lbnet.core.controller import Controller
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
-from lbnet.errors import JournalError, UsageError
+from lbnet.errors import JournalError, RemoteProtocolError, UsageError
 from lbnet.journal.journal import Journal
-from lbnet.journal.store import CLUSTER_BYTES
+from lbnet.journal.store import CLUSTER_BYTES, Addition
 from lbnet.net.greeting import MAGIC, Reception, printable
 from lbnet.net.link import Link, check_port, say_goodbye, words
 from lbnet.net.recorder import Recorder
@@ -26,7 +26,7 @@ from lbnet.net.restored import state_of
 from lbnet.net.strategy_log import StrategyLog
 from lbnet.net.vigil import Bystander
 from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Ask, Goodbye, Hello, Message, Welcome
-from lbnet.protocol.records import encode
+from lbnet.protocol.records import decode_outcome, encode, taken_by
 from lbnet.types import CONTROLLER, Address, PeerId
 
 _log = logging.getLogger("lbnet.controller")
@@ -55,7 +55,7 @@ class ControllerServer:
         self._controller = controller
         self._journal = journal
         self._cluster = secrets.token_bytes(CLUSTER_BYTES) if journal is None else journal.cluster
-        self._full = False
+        self._unread: frozenset[str] = frozenset()
         self._failing = False
         self._recorder = None if trace is None else Recorder(controller, trace)
         self._decide = controller.handle if self._recorder is None else self._recorder.handle
@@ -148,7 +148,7 @@ class ControllerServer:
         self._links[peer] = link
         self._peers[link] = peer
         link.greet(SAID_BY[message.role], throttled=message.role == "client")
-        if message.role == "client" and self._full:
+        if message.role in self._unread:
             link.hold(True)
         deadline_s = self._controller.deadline_s
         link.send(Welcome(MAGIC, PROTOCOL_VERSION, peer, str(self.address), self._cluster, deadline_s))
@@ -216,9 +216,35 @@ class ControllerServer:
 
     def _persist(self, effect: effects.Persist) -> None:
         assert self._journal is not None, "a controller without a journal keeps nothing"
-        bodies = [encode(record) for record in effect.records]
-        self._journal.append(effect.job, bodies, whole=effect.whole, urgent=effect.urgent)
-        self._hold_clients()
+        addition = Addition(
+            effect.job,
+            tuple(encode(record) for record in effect.records),
+            effect.whole,
+            effect.aside_from,
+            tuple(encode(outcome) for outcome in effect.aside),
+            max(map(taken_by, effect.records), default=0),
+        )
+        self._journal.append(addition, urgent=effect.urgent)
+        self._hold_peers()
+
+    def _fetch(self, effect: effects.Fetch) -> None:
+        assert self._journal is not None, "nothing is set aside without one"
+        loop = asyncio.get_running_loop()
+
+        def got(bodies: list[bytes], problem: str) -> None:
+            try:
+                outcomes = tuple(decode_outcome(body) for body in bodies)
+            except RemoteProtocolError as error:
+                outcomes, problem = (), str(error)
+            _soon(loop, self._on_fetched, events.Fetched(effect.job, effect.begin, outcomes, problem))
+
+        self._journal.fetch(effect.job, effect.begin, effect.end, got)
+
+    def _on_fetched(self, event: events.Fetched) -> None:
+        if event.problem:
+            _log.error("results of job %d cannot be read: %s", event.job, event.problem)
+        if not self._stopped:
+            self._handle(event)
 
     def _on_failed(self, error: JournalError) -> None:
         self._failing = True
@@ -234,19 +260,22 @@ class ControllerServer:
             if not self._stopped:
                 self._handle(events.Trouble(text, over=True))
         if not self._stopped:
-            self._hold_clients()
+            self._hold_peers()
             self._handle(events.Persisted(count))
 
-    def _hold_clients(self) -> None:
-        """While too much waits for the disk, clients are not read: what they submit would wait, too."""
+    def _hold_peers(self) -> None:
+        """While too much waits for the disk, clients are not read, and at last workers are not."""
         assert self._journal is not None, "who asks has one"
         pending = self._journal.pending_bytes
-        full = pending > (limits.JOURNAL_PENDING_BYTES // 2 if self._full else limits.JOURNAL_PENDING_BYTES)
-        if full != self._full:
-            self._full = full
+        unread = frozenset(
+            role
+            for role, most in (("client", limits.JOURNAL_PENDING_BYTES), ("worker", limits.JOURNAL_PENDING_BYTES_MAX))
+            if pending > (most // 2 if role in self._unread else most)
+        )
+        if unread != self._unread:
+            self._unread = unread
             for link in self._peers:
-                if link.throttled:
-                    link.hold(full)
+                link.hold(("client" if link.throttled else "worker") in unread)
 
     # --- the core -------------------------------------------------------------------------------
 
@@ -262,6 +291,8 @@ class ControllerServer:
                 link.send(effect.message)
         elif isinstance(effect, effects.Persist):
             self._persist(effect)
+        elif isinstance(effect, effects.Fetch):
+            self._fetch(effect)
         elif isinstance(effect, effects.Disconnect):
             link = self._links.get(effect.peer)
             if link is not None:

@@ -188,7 +188,7 @@ class Link(asyncio.Protocol):
         self._on_closed(self, reason)
 
     def _read_or_not(self) -> None:
-        reads = not (self._throttled and (self._held or self._behind))
+        reads = not (self._held or (self._throttled and self._behind))
         if reads != self._reading and not self._ending:
             self._reading = reads
             transport = cast("asyncio.Transport", self._transport)

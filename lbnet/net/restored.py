@@ -37,6 +37,14 @@ def restore(controller: Controller, journal: Journal, now: float) -> Restored:
     """
     controller.restore(_records(journal), now, journal.roster.before)
     jobs = controller.jobs()
+    for job in jobs:
+        aside, first = journal.aside(job.id)
+        if (aside, first) != ((job.outbox.aside, job.outbox.taken) if job.outbox.aside else (0, 0)):
+            raise JournalError(
+                f"the journal in {journal.directory} is damaged: of job {job.id}, {aside} outcomes are set aside from "
+                f"number {first} on, where {job.outbox.aside} from number {job.outbox.taken} on were kept; nothing was "
+                "changed: restore the directory from a copy, or move it away to begin without it"
+            )
     return Restored(
         journal.directory,
         len(jobs),

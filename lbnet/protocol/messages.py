@@ -170,6 +170,17 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """Client → controller: the reader has got at the first ``upto`` outcomes of a detached job.
+
+    More follow, if the controller has set them aside: it is never far ahead of a slow reader with those.
+    """
+
+    job: JobId
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
 class Values:
     """Controller → client: items ``[lo, hi)`` are done; ``data`` holds a value for each from ``base``.
 
@@ -581,7 +592,7 @@ Message = (
     | Balance | Peers | IdleNews | AskWork | AskThrough | AskTarget | Target | Offer | Asked
     | Submitted | Attach | Attached | Taken | Rejoined | Kept | Beat
     | Drain | Leave | Leaving | Released | Withdraw
-    | Enquire | Enquired | Follow | Printed | Notice
+    | Enquire | Enquired | Follow | Printed | Notice | Read
 )  # fmt: skip
 
 KINDS: tuple[type[Message], ...] = (
@@ -593,7 +604,7 @@ KINDS: tuple[type[Message], ...] = (
     Balance, Peers, IdleNews, AskWork, AskThrough, AskTarget, Target, Offer, Asked,
     Submitted, Attach, Attached, Taken, Rejoined, Kept, Beat,
     Drain, Leave, Leaving, Released, Withdraw,
-    Enquire, Enquired, Follow, Printed, Notice,
+    Enquire, Enquired, Follow, Printed, Notice, Read,
 )  # fmt: skip
 """The kind of a message on the wire is its place here: new ones are added at the end."""
 
@@ -601,7 +612,7 @@ KINDS: tuple[type[Message], ...] = (
 
 SAID_BY: dict[str, frozenset[type[Message]]] = {
     "client": frozenset(
-        {OpenJob, Function, Submit, CloseJob, Cancel, Ask, Attach, Taken, Drain, Follow, Beat, Goodbye}
+        {OpenJob, Function, Submit, CloseJob, Cancel, Ask, Attach, Taken, Read, Drain, Follow, Beat, Goodbye}
     ),
     "worker": frozenset(
         {Function, NonIdle, Idle, Relay, Ack, NoWork, Result, Inventory, Goodbye, AskThrough, AskTarget, Asked}

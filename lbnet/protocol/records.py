@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
+from lbnet.errors import RemoteProtocolError
 from lbnet.protocol.codec import Codec
 from lbnet.protocol.messages import (
     Cancelled,
@@ -73,6 +74,14 @@ class Ended:
     state: str
     reason: str
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """The outcomes below ``upto`` are kept by themselves, and not in memory."""
+
+    job: JobId
+    upto: int
 
 
 # --- a snapshot: these, then what is still needed ---------------------------------------------------
@@ -157,7 +166,10 @@ class Requeues:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """A job as it stands. FUNCTION, :class:`Stored` and outcomes follow, in this order."""
+    """A job as it stands. FUNCTION, :class:`Stored` and outcomes follow, in this order.
+
+    ``aside``: so many outcomes after the ``taken`` ones are kept by themselves.
+    """
 
     opened: Opened
     total: int | None
@@ -165,6 +177,7 @@ class Books:
     ended_at: float | None
     requeues: tuple[Requeues, ...]
     taken: int
+    aside: int
     ledger: LedgerBooks
     tallies: tuple[TallyBooks, ...]
 
@@ -183,13 +196,14 @@ Outcome = Cancelled | Values | Partial | Failed | Settled | JobDone
 OUTCOMES: frozenset[type] = frozenset(get_args(Outcome))
 
 Record = (
-    Opened | Owned | Function | Submit | CloseJob | Results | Dropped | Taken | Ended
+    Opened | Owned | Function | Submit | CloseJob | Results | Dropped | Taken | Ended | SetAside
     | Books | Stored | Outcome
 )  # fmt: skip
 
 RECORDS: tuple[type[Record], ...] = (
     Opened, Owned, Function, Submit, CloseJob, Results, Dropped, Taken, Ended,
     Books, Stored, Cancelled, Values, Partial, Failed, Settled, JobDone,
+    SetAside,
 )  # fmt: skip
 """The kind of a record in a journal is its place here: new ones are added at the end."""
 
@@ -208,3 +222,22 @@ def decode(body: bytes) -> Record:
         RemoteProtocolError: the bytes are not a record.
     """
     return _CODEC.decode(body)  # type: ignore[no-any-return]
+
+
+def decode_outcome(body: bytes) -> Outcome:
+    """The outcome that was set aside.
+
+    Raises:
+        RemoteProtocolError: the bytes are none.
+    """
+    found = decode(body)
+    if type(found) not in OUTCOMES:
+        raise RemoteProtocolError(f"a {type(found).__name__} is no outcome")
+    return found  # type: ignore[return-value]  # it is one of them
+
+
+def taken_by(record: Record) -> int:
+    """So many outcomes of the job have been taken, as this record says; 0 if it says nothing of it."""
+    if isinstance(record, Taken):
+        return record.upto
+    return record.taken if isinstance(record, Books) else 0

@@ -24,6 +24,14 @@ def test_one_that_was_not_got_holds_up_those_after_it() -> None:
     assert receipts.due(now=True) is None
 
 
+def test_what_was_read_is_said_now_and_then_whether_it_was_got_or_not() -> None:
+    receipts = Receipts(100)
+    said = [receipts.came(item) for item in range(2 * TAKEN_EVERY)]
+    assert [number for number in said if number is not None] == [100 + TAKEN_EVERY, 100 + 2 * TAKEN_EVERY]
+    assert receipts.came(0, TAKEN_BYTES - 1) is None
+    assert receipts.came(0, 1) == 102 + 2 * TAKEN_EVERY
+
+
 def test_an_item_may_have_many_outcomes() -> None:
     receipts = Receipts(10)
     for item in (1, 5, 1, 1):

@@ -44,6 +44,28 @@ def test_what_was_taken_is_gone_whoever_asks() -> None:
     assert outbox.told == 5
 
 
+def test_what_was_set_aside_is_counted_and_not_here() -> None:
+    outbox = filled(6, taken=2)
+    outbox.set_aside(5)
+    assert (outbox.taken, outbox.aside, outbox.here, outbox.end, len(outbox)) == (2, 3, 5, 8, 6)
+    assert outbox.safe >= 5
+    assert [outcome.root for outcome in outbox.kept() if isinstance(outcome, Settled)] == [5, 6, 7]
+    outbox.take(4)
+    assert (outbox.taken, outbox.aside, len(outbox)) == (4, 1, 4)
+    outbox.take(7)
+    assert (outbox.taken, outbox.aside, outbox.here, outbox.size_bytes) == (7, 0, 7, filled(1).size_bytes)
+    outbox.set_aside(3)
+    assert (outbox.taken, outbox.here) == (7, 7)
+
+
+def test_the_oldest_are_set_aside_first() -> None:
+    outbox = Outbox()
+    for number in range(10):
+        outbox.append(Values(JobId(1), number, number + 1, number, bytes(1_000), open=False))
+    assert [outcome.lo for outcome in outbox.oldest(2_500) if isinstance(outcome, Values)] == [0, 1, 2]
+    assert outbox.oldest(0) == []
+
+
 def test_its_size_is_that_of_what_it_keeps() -> None:
     outbox = Outbox()
     empty = outbox.size_bytes

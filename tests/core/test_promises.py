@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from lbnet import limits
-from lbnet.core.effects import Effect, Persist
+from lbnet.core.effects import Effect, Fetch, Persist
 from lbnet.core.job import Job
 from lbnet.core.promises import Promises
 from lbnet.core.results import UnkeptResults
@@ -19,7 +21,9 @@ JOB = JobId(7)
 class Desk:
     """Promises, and what they lead to."""
 
-    def __init__(self, *, journal: bool, patient: bool = False) -> None:
+    def __init__(
+        self, *, journal: bool, patient: bool = False, detached: bool = False, memory_bytes: int = 1 << 30
+    ) -> None:
         self.done: list[Effect] = []
         self.said: list[tuple[PeerId, messages.Message]] = []
         self.promises = Promises(
@@ -27,8 +31,9 @@ class Desk:
             lambda to, message: self.said.append((to, message)),
             journal=journal,
             patient=lambda _: patient,
+            memory_bytes=memory_bytes,
         )
-        opened = records.Opened(JOB, CLIENT, 1, JobOptions(), 0.0, 1)
+        opened = records.Opened(JOB, CLIENT, 1, JobOptions(detached=detached), 0.0, 1)
         self.job = Job(opened)
         self.job.attached = True
         self.promises.began(self.job, opened)
@@ -169,6 +174,104 @@ def test_a_job_of_which_nothing_is_needed_is_forgotten_after_all_of_its_records(
     desk.promises.over(JOB)
     desk.promises.flush()
     assert desk.done[-1] == Persist(JOB, (), whole=True, urgent=False)
+
+
+def kept_aside(desk: Desk) -> list[tuple[int, int]]:
+    """What was to be kept by itself: from which number on, and how many."""
+    return [
+        (effect.aside_from, len(effect.aside)) for effect in desk.done if isinstance(effect, Persist) and effect.aside
+    ]
+
+
+def filled(desk: Desk, count: int) -> None:
+    """Results of 1,000 bytes; the client is away."""
+    desk.job.attached = False
+    desk.submits(0, count)
+    for number in range(count):
+        desk.done_is(number, number + 1, bytes(1_000))
+    desk.promises.persisted(desk.persisted)
+
+
+def asked(desk: Desk) -> list[tuple[int, int]]:
+    fetches = [(effect.begin, effect.end) for effect in desk.done if isinstance(effect, Fetch)]
+    desk.done.clear()
+    return fetches
+
+
+def test_results_that_nobody_takes_are_set_aside_and_memory_holds_so_much() -> None:
+    desk = Desk(journal=True, detached=True, memory_bytes=10_000)
+    filled(desk, 100)
+    outbox = desk.job.outbox
+    assert outbox.size_bytes <= 10_000
+    assert (outbox.aside, len(outbox)) == (outbox.here, 100)
+    ranges = kept_aside(desk)
+    assert ranges[0][0] == 0
+    assert all(begin + count == then for (begin, count), (then, _) in pairwise(ranges)), "each of them once"
+    assert sum(count for _, count in ranges) == outbox.here
+
+
+def test_those_of_a_job_whose_client_waits_stay() -> None:
+    desk = Desk(journal=True, memory_bytes=10_000)
+    filled(desk, 100)
+    assert (desk.job.outbox.aside, kept_aside(desk)) == (0, [])
+    without = Desk(journal=False, detached=True, memory_bytes=10_000)
+    filled(without, 100)
+    assert without.job.outbox.aside == 0
+
+
+def test_they_come_back_in_order_and_never_far_ahead_of_their_reader() -> None:
+    desk = Desk(journal=True, detached=True, memory_bytes=10_000)
+    filled(desk, 100)
+    job, here = desk.job, desk.job.outbox.here
+    desk.take_said()
+    desk.done.clear()
+    job.attached = True
+    desk.promises.tell(job)
+    desk.promises.tell(job)
+    assert asked(desk) == [(0, here)]
+    desk.promises.fetched(job, 0, [values(number, number + 1) for number in range(30)], "")
+    assert [message.lo for message in desk.take_said()] == list(range(30))  # type: ignore[union-attr]
+    assert asked(desk) == [(30, here)], "one more may be on its way"
+    desk.promises.fetched(job, 30, [values(number, number + 1) for number in range(30, 60)], "")
+    assert asked(desk) == [], "its reader has said nothing yet"
+    job.read = 30
+    desk.promises.tell(job)
+    assert asked(desk) == [(60, here)]
+    desk.take_said()
+    desk.promises.fetched(job, 60, [values(number, number + 1) for number in range(60, here)], "")
+    assert [message.lo for message in desk.take_said()] == list(range(60, 100)), "those in memory follow"  # type: ignore[union-attr]
+
+
+def test_what_comes_back_for_one_who_has_left_is_fetched_again_for_the_next() -> None:
+    desk = Desk(journal=True, detached=True, memory_bytes=10_000)
+    filled(desk, 100)
+    job = desk.job
+    job.attached = True
+    desk.promises.tell(job)
+    job.attached = False
+    desk.take_said()
+    desk.done.clear()
+    desk.promises.fetched(job, 0, [values(0, 1)], "")
+    assert (desk.take_said(), asked(desk)) == ([], [])
+    job.outbox.rewind(5)
+    job.read = job.fetched_from = 5
+    job.attached = True
+    desk.promises.tell(job)
+    assert asked(desk) == [(5, job.outbox.here)]
+    desk.promises.fetched(job, 0, [values(0, 1)], "")
+    assert desk.take_said() == [], "an answer to somebody else"
+    assert asked(desk) == [(5, job.outbox.here)]
+
+
+def test_what_cannot_be_brought_back_is_said() -> None:
+    desk = Desk(journal=True, detached=True, memory_bytes=10_000)
+    filled(desk, 100)
+    desk.job.attached = True
+    desk.promises.tell(desk.job)
+    desk.take_said()
+    desk.promises.fetched(desk.job, 0, [], "it is damaged")
+    assert desk.take_said() == [messages.JobRefused(JOB, "it is damaged")]
+    assert not desk.job.attached
 
 
 def urgency(desk: Desk) -> list[bool]:

@@ -27,11 +27,12 @@ States = list[list[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a controller finds: the records, the id of the state, and the next peer id."""
+    """What a controller finds: the records, the id of the state, the next peer id, and what was set aside."""
 
     records: list[bytes]
     cluster: bytes
     peer: int
+    aside: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ def written(directory: Path, ending: str) -> Written:
         Addition(1, (b"opened one", b"x" * 600), whole=False),
         Addition(2, (b"opened two", b"results two"), whole=False),
         Addition(2, (b"books two",), whole=True),
+        Addition(2, (b"three are set aside",), whole=False, aside_from=5, aside=(b"five", b"six", b"seven")),
+        Addition(2, (b"one was taken",), whole=False, taken=6),
         Addition(1, (), whole=True),
     ]
     for at, addition in enumerate(additions):
@@ -71,7 +74,11 @@ def written(directory: Path, ending: str) -> Written:
     assert store.reserve_peers(64) == 1
     killed = files_of(directory)
     store.close()  # the last one to leave moves the log into the file
-    return Written(files_of(directory) if ending == "closed" else killed, Found(states[-1], store.cluster, 65), states)
+    return Written(
+        files_of(directory) if ending == "closed" else killed,
+        Found(states[-1], store.cluster, 65, [b"six", b"seven"]),
+        states,
+    )
 
 
 @pytest.fixture(scope="module", params=["killed", "overwritten", "closed"])
@@ -111,7 +118,8 @@ def read(files: Files, directory: Path) -> Found | None:
         assert {name: left[name] for name in files} == files, "what is refused stays as it was"
         return None
     try:
-        return Found(list(store.records()), store.cluster, store.reserve_peers(1))
+        aside = store.fetch(2, 6, 9, 1 << 20) if store.numbers_aside(2) == (2, 6) else []
+        return Found(list(store.records()), store.cluster, store.reserve_peers(1), aside)
     except JournalError as error:
         names_it(error, directory)
         return None

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from lbnet import limits
 from lbnet.errors import JournalError
 from lbnet.journal.journal import Journal
 from lbnet.journal.lock import DirectoryLock
-from lbnet.journal.store import Store
+from lbnet.journal.store import Addition, Store
 
 
 class Ear:
@@ -55,6 +55,10 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     made.close(30)
 
 
+def append(journal: Journal, job: int, bodies: Sequence[bytes], *, whole: bool, urgent: bool = True) -> None:
+    journal.append(Addition(job, tuple(bodies), whole), urgent=urgent)
+
+
 def problem_of(journal: Journal) -> str | None:
     return journal.problem
 
@@ -71,7 +75,7 @@ def test_what_is_safe_is_there_when_it_is_opened_again(journal: Journal) -> None
     ear = Ear()
     journal.start(ear.heard, ear.failed)
     for number in range(100):
-        journal.append(1 + number % 2, [b"%d" % number], whole=False)
+        append(journal, 1 + number % 2, [b"%d" % number], whole=False)
     ear.wait_for_safe(100)
     assert journal.pending_bytes == 0
     assert journal.close(30)
@@ -81,12 +85,12 @@ def test_what_is_safe_is_there_when_it_is_opened_again(journal: Journal) -> None
 def test_the_books_of_a_job_replace_what_was_kept_of_it_and_of_no_other(journal: Journal) -> None:
     ear = Ear()
     journal.start(ear.heard, ear.failed)
-    journal.append(1, [b"a", b"b"], whole=False)
-    journal.append(2, [b"c"], whole=False)
-    journal.append(1, [b"books"], whole=True)
-    journal.append(1, [b"after"], whole=False)
-    journal.append(3, [b"gone"], whole=False)
-    journal.append(3, [], whole=True)
+    append(journal, 1, [b"a", b"b"], whole=False)
+    append(journal, 2, [b"c"], whole=False)
+    append(journal, 1, [b"books"], whole=True)
+    append(journal, 1, [b"after"], whole=False)
+    append(journal, 3, [b"gone"], whole=False)
+    append(journal, 3, [], whole=True)
     ear.wait_for_safe(6)
     journal.close(30)
     assert again(journal.directory) == [b"c", b"books", b"after"]
@@ -96,7 +100,7 @@ def test_closing_writes_what_waits(journal: Journal) -> None:
     ear = Ear()
     journal.start(ear.heard, ear.failed)
     for number in range(1_000):
-        journal.append(1, [b"%d" % number], whole=False)
+        append(journal, 1, [b"%d" % number], whole=False)
     assert journal.close(30)
     assert len(again(journal.directory)) == 1_000
 
@@ -129,14 +133,14 @@ def test_what_nobody_waits_for_is_written_with_what_is_waited_for(
     ear = Ear()
     journal.start(ear.heard, ear.failed)
     for number in range(10):
-        journal.append(1, [b"%d" % number], whole=False, urgent=False)
+        append(journal, 1, [b"%d" % number], whole=False, urgent=False)
     assert ear.safe == 0
-    journal.append(1, [b"now"], whole=False)
+    append(journal, 1, [b"now"], whole=False)
     ear.wait_for_safe(11)
     assert written == [11]
-    journal.append(1, [bytes(limits.JOURNAL_GROUP_BYTES)], whole=False, urgent=False)
+    append(journal, 1, [bytes(limits.JOURNAL_GROUP_BYTES)], whole=False, urgent=False)
     ear.wait_for_safe(12)
-    journal.append(1, [b"last"], whole=False, urgent=False)
+    append(journal, 1, [b"last"], whole=False, urgent=False)
     assert journal.close(30)
     assert again(journal.directory)[10::2] == [b"now", b"last"]
 
@@ -145,7 +149,7 @@ def test_or_by_itself_after_a_moment(journal: Journal) -> None:
     ear = Ear()
     journal.start(ear.heard, ear.failed)
     for count in (1, 2):
-        journal.append(1, [b"alone"], whole=False, urgent=False)
+        append(journal, 1, [b"alone"], whole=False, urgent=False)
         ear.wait_for_safe(count)
 
 
@@ -154,11 +158,12 @@ def test_what_was_acknowledged_survives_the_death_of_its_process(tmp_path: Path)
 import os, threading
 from pathlib import Path
 from lbnet.journal.journal import Journal
+from lbnet.journal.store import Addition
 journal = Journal(Path({str(tmp_path)!r}))
 done = threading.Event()
 journal.start(lambda count: done.set() if count >= 50 else None, lambda error: None)
 for number in range(50):
-    journal.append(7, [b"%d" % number], whole=False)
+    journal.append(Addition(7, (b"%d" % number,), whole=False))
 done.wait()
 os.kill(os.getpid(), 9)
 """
@@ -172,10 +177,10 @@ def test_a_full_disk_loses_nothing_and_it_goes_on_when_there_is_room(journal: Jo
     database.execute(f"PRAGMA max_page_count = {pages + 2}")
     ear = Ear()
     journal.start(ear.heard, ear.failed)
-    journal.append(1, [b"small"], whole=False)
+    append(journal, 1, [b"small"], whole=False)
     ear.wait_for_safe(1)
-    journal.append(1, [b"x" * 100_000], whole=False)
-    journal.append(1, [b"behind it"], whole=False)
+    append(journal, 1, [b"x" * 100_000], whole=False)
+    append(journal, 1, [b"behind it"], whole=False)
     ear.wait_for_failure()
     assert "full" in str(ear.failures[0])
     assert problem_of(journal) is not None
@@ -196,10 +201,10 @@ def test_room_that_cannot_be_given_back_writes_nothing_twice(journal: Journal) -
     ear = Ear()
     journal.start(ear.heard, ear.failed)
     for number in range(64):
-        journal.append(number, [bytes(64 << 10)], whole=False)
+        append(journal, number, [bytes(64 << 10)], whole=False)
     ear.wait_for_safe(64)
     for number in range(64):
-        journal.append(number, [b"books %d" % number], whole=True)
+        append(journal, number, [b"books %d" % number], whole=True)
         ear.wait_for_safe(65 + number)
     assert ear.failures == []
     with journal._writing:  # the thread may be at it
@@ -225,11 +230,11 @@ def test_its_files_shrink_when_jobs_are_forgotten(journal: Journal) -> None:
     ear = Ear()
     journal.start(ear.heard, ear.failed)
     for number in range(64):
-        journal.append(number, [bytes(64 << 10)], whole=False)
+        append(journal, number, [bytes(64 << 10)], whole=False)
     ear.wait_for_safe(64)
     full = journal.size_bytes
     for number in range(64):
-        journal.append(number, [], whole=True)
+        append(journal, number, [], whole=True)
         ear.wait_for_safe(65 + number)
     journal.close(30)
     store = Store(journal.directory)

@@ -574,7 +574,7 @@ async def test_a_disk_that_is_full_for_a_while_costs_nothing_but_time(
         assert log_of(caplog)[1:] == [over.text]
 
 
-async def test_clients_are_not_read_while_too_much_waits_for_the_disk(
+async def test_nobody_is_read_while_too_much_waits_for_the_disk_clients_first(
     journal: SlowJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "JOURNAL_PENDING_BYTES", 100_000)
@@ -596,14 +596,18 @@ async def test_clients_are_not_read_while_too_much_waits_for_the_disk(
         assert journal.pending_bytes > limits.JOURNAL_PENDING_BYTES
         await client.say(Ask(1, "report", JobId(0)))
 
-        # One that comes now is not read, either; workers always are.
+        # One that comes now is not read, either; workers are.
         late = await RawPeer.join(server.address, "client")
         assert not is_read(late)
         await late.say(Ask(2, "report", JobId(0)))
         await say_results(worker, work, abs)
         await worker.say(Idle(0.0))
-        await worker.hear(SendWork)
+        more_work = await worker.hear(SendWork)
         assert is_read(worker)
+        # At last those are not, either.
+        monkeypatch.setattr(limits, "JOURNAL_PENDING_BYTES_MAX", 100_000)
+        await say_results(worker, more_work, len)
+        await until(lambda: not is_read(worker))
         assert server._controller.job(small).state == "done"  # type: ignore[union-attr]
         assert not is_read(client)
         assert not is_read(late)
@@ -612,6 +616,7 @@ async def test_clients_are_not_read_while_too_much_waits_for_the_disk(
         for peer, number in ((client, 1), (late, 2)):
             assert await peer.hear(Answer) == Answer(number, "null")
             assert is_read(peer)
+        assert is_read(worker)
 
 
 async def test_ids_are_not_given_again_after_a_restart(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lbnet import Client
@@ -16,6 +17,9 @@ from tests.cli.running import Running, address_of, alive, free_port, start, unti
 ITEMS = 3_000
 KILLS = 2
 WORKERS = 2
+SIZE_BYTES = 512 << 10
+LARGE_ITEMS = 600
+"""300 MB of results."""
 
 
 def slow_square() -> Callable[[int], int]:
@@ -114,6 +118,41 @@ def test_workers_come_back_although_no_client_asks_for_anything(cluster: Cluster
     cluster.start_controller()
     with Client(cluster.address) as client:
         until(lambda: ids_by_pid(client) == known, lambda: f"{ids_by_pid(client)} are there, and not {known}")
+
+
+def blob(index: int) -> bytes:
+    """What :func:`large` makes."""
+    return index.to_bytes(4, "little") * (SIZE_BYTES // 4)
+
+
+def large() -> Callable[[int], bytes]:
+    """A task with a large result."""
+    size = SIZE_BYTES
+
+    def large(index: int) -> bytes:
+        return index.to_bytes(4, "little") * (size // 4)
+
+    return large
+
+
+def test_results_that_nobody_takes_are_on_the_disk_and_not_in_memory(cluster: Cluster) -> None:
+    controller = psutil.Process(cluster.controllers[-1].process.pid)
+    before = controller.memory_info().rss
+    with Client(cluster.address) as client:
+        job = client.submit_job(large(), range(LARGE_ITEMS))
+        until(lambda: client.report(job).state == "done", lambda: f"{client.report(job)}", deadline_s=60)
+    grown = controller.memory_info().rss - before
+    print(f"the controller has grown by {grown / 1e6:.0f} MB")
+    assert grown < 0.75 * LARGE_ITEMS * SIZE_BYTES, "memory has the latest, and what is on its way to the disk"
+    cluster.kill_controller()
+    cluster.start_controller()
+    with Client(cluster.address) as client:
+        some = client.attach(job)
+        assert [next(some) for _ in range(100)] == [blob(index) for index in range(100)]
+    with Client(cluster.address) as client:
+        got = Counter(int.from_bytes(value[:4], "little") for value in client.attach(job))
+    assert set(got) >= set(range(100, LARGE_ITEMS)), "what was not taken comes again"
+    assert set(got.values()) == {1}
 
 
 def test_a_detached_job_goes_on_without_its_client_and_over_a_restart(cluster: Cluster) -> None:

@@ -14,6 +14,7 @@ from lbnet import limits
 from lbnet.core.controller import Controller
 from lbnet.errors import JournalError
 from lbnet.journal.journal import Journal
+from lbnet.journal.store import Addition
 from lbnet.net.controller_server import ControllerServer
 from lbnet.net.greeting import hello
 from lbnet.net.restored import Restored, restore, state_of
@@ -37,7 +38,7 @@ def kept(directory: Path, *found: Record | bytes) -> None:
     journal = Journal(directory)
     journal.start(lambda count: None, lambda error: None)
     bodies = [record if isinstance(record, bytes) else encode(record) for record in found]
-    journal.append(JOB, bodies, whole=False)
+    journal.append(Addition(JOB, tuple(bodies), whole=False))
     assert journal.close(10)
 
 

@@ -20,7 +20,7 @@ NAMES_IN_ORDER = [
     "Balance", "Peers", "IdleNews", "AskWork", "AskThrough", "AskTarget", "Target", "Offer", "Asked",
     "Submitted", "Attach", "Attached", "Taken", "Rejoined", "Kept", "Beat",
     "Drain", "Leave", "Leaving", "Released", "Withdraw",
-    "Enquire", "Enquired", "Follow", "Printed", "Notice",
+    "Enquire", "Enquired", "Follow", "Printed", "Notice", "Read",
 ]  # fmt: skip
 
 GREETING = frozenset({Hello, Welcome, Refused})

@@ -21,7 +21,7 @@ from tests.protocol.shapes import has_shape, records_of
 # New kinds are added at the end, here too. A name that moves or goes breaks every journal that there is.
 NAMES_IN_ORDER = [
     "Opened", "Owned", "Function", "Submit", "CloseJob", "Results", "Dropped", "Taken", "Ended",
-    "Books", "Stored", "Cancelled", "Values", "Partial", "Failed", "Settled", "JobDone",
+    "Books", "Stored", "Cancelled", "Values", "Partial", "Failed", "Settled", "JobDone", "SetAside",
 ]  # fmt: skip
 
 # So do fields: a record has as many as it had, in the order in which they were.
@@ -31,7 +31,8 @@ FIELDS = {
     "Results": "job worker name slots groups",
     "Dropped": "job lo hi",
     "Ended": "job state reason at",
-    "Books": "opened total state ended_at requeues taken ledger tallies",
+    "Books": "opened total state ended_at requeues taken aside ledger tallies",
+    "SetAside": "job upto",
     "Stored": "batch remaining",
     "LedgerBooks": "submitted spawned done failed cancelled duplicates orphans roots runs families early withdrawn",
     "RunBooks": "run root outstanding",
@@ -102,13 +103,13 @@ def test_what_is_not_known_yet_is_written_as_nothing() -> None:
     books = records.LedgerBooks(0, 0, 0, 0, 0, 0, 0, (), (), (records.FamilyBooks(1, 2, None),), (), ())
     opened = records.Opened(JobId(1), PeerId(1), 1, JobOptions(), 0.0, 0)
     for total, ended_at in ((None, None), (0, 0.0), (3, 1.5)):
-        written = records.Books(opened, total, "running", ended_at, (), 0, books, ())
+        written = records.Books(opened, total, "running", ended_at, (), 0, 0, books, ())
         found = records.decode(records.encode(written))
         assert isinstance(found, records.Books)
         assert (found.total, found.ended_at) == (total, ended_at)
     failure = Failure("exception", "boom", "", "w", b"", final=True)
     settled = dataclasses.replace(books, families=(records.FamilyBooks(1, 2, failure),))
-    written = records.Books(opened, None, "running", None, (), 0, settled, ())
+    written = records.Books(opened, None, "running", None, (), 0, 0, settled, ())
     assert records.decode(records.encode(written)) == written
 
 
