@@ -197,6 +197,12 @@ CLIENT_BYTES_WINDOW = 64 << 20
 LINK_BUFFER_HIGH_BYTES = 4 << 20
 """Unsent bytes on one link above which its sender stops reading what would make it send more."""
 
+INPUTS_BYTES_MAX = 1 << 30
+"""Of the inputs of unfinished tasks at the controller: past it, a client that submits more is not read for a while."""
+
+INPUTS_LOOK_BYTES = 1 << 20
+"""After so many bytes of inputs the controller looks how many there are in all."""
+
 OUTCOMES_BYTES_MAX = 32 << 20
 """Results of a detached job that wait in the controller's memory for somebody to take them: a journal takes more."""
 

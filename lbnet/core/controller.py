@@ -195,6 +195,11 @@ class Controller:
             self._liveness.said(done, now)
         return done
 
+    @property
+    def input_bytes(self) -> int:
+        """Of the inputs of tasks that have not ended."""
+        return sum(job.store.size_bytes for job in self._jobs.running.values())
+
     def job(self, job: JobId) -> Job | None:
         """A job that is running or has ended."""
         return self._jobs.get(job)

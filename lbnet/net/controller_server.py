@@ -25,7 +25,17 @@ from lbnet.net.recorder import Recorder
 from lbnet.net.restored import state_of
 from lbnet.net.strategy_log import StrategyLog
 from lbnet.net.vigil import Bystander
-from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Ask, Goodbye, Hello, Message, Welcome
+from lbnet.protocol.messages import (
+    PROTOCOL_VERSION,
+    SAID_BY,
+    Ask,
+    Goodbye,
+    Hello,
+    Message,
+    Notice,
+    Submit,
+    Welcome,
+)
 from lbnet.protocol.records import decode_outcome, encode, taken_by
 from lbnet.types import CONTROLLER, Address, PeerId
 
@@ -56,6 +66,8 @@ class ControllerServer:
         self._journal = journal
         self._cluster = secrets.token_bytes(CLUSTER_BYTES) if journal is None else journal.cluster
         self._unread: frozenset[str] = frozenset()
+        self._stuffed: set[Link] = set()
+        self._fresh_inputs_bytes = 0
         self._failing = False
         self._recorder = None if trace is None else Recorder(controller, trace)
         self._decide = controller.handle if self._recorder is None else self._recorder.handle
@@ -148,8 +160,7 @@ class ControllerServer:
         self._links[peer] = link
         self._peers[link] = peer
         link.greet(SAID_BY[message.role], throttled=message.role == "client")
-        if message.role in self._unread:
-            link.hold(True)
+        self._hold(link)
         deadline_s = self._controller.deadline_s
         link.send(Welcome(MAGIC, PROTOCOL_VERSION, peer, str(self.address), self._cluster, deadline_s))
         if self._journal is not None and message.role == "worker":
@@ -189,16 +200,41 @@ class ControllerServer:
         if isinstance(message, Goodbye):
             self._gone(link, f"it left: {printable(message.reason)}", logging.INFO, on_purpose=True)
             link.abort("it left")
-        else:
-            if isinstance(message, Ask):
-                self._controller.journal = state_of(self._journal)
-            self._handle(events.Received(self._peers[link], message))
+            return
+        if isinstance(message, Ask):
+            self._controller.journal = state_of(self._journal)
+        self._handle(events.Received(self._peers[link], message))
+        if isinstance(message, Submit):
+            self._look_at_inputs(link, len(message.batch.payload.data))
+        elif self._stuffed and self._controller.input_bytes < limits.INPUTS_BYTES_MAX // 2:
+            stuffed, self._stuffed = self._stuffed, set()
+            for other in stuffed:
+                self._hold(other)
+
+    def _look_at_inputs(self, link: Link, size_bytes: int) -> None:
+        """A client that submits faster than tasks end is not read until half of what waits has ended."""
+        self._fresh_inputs_bytes += size_bytes
+        if self._fresh_inputs_bytes < limits.INPUTS_LOOK_BYTES:
+            return
+        self._fresh_inputs_bytes = 0
+        held = self._controller.input_bytes
+        if held > limits.INPUTS_BYTES_MAX and link in self._peers:
+            self._stuffed.add(link)
+            self._hold(link)
+            text = f"{held / 1e6:,.0f} MB of inputs wait for their tasks: more are read when half of them have ended"
+            _log.info("client %d: %s", self._peers[link], text)
+            link.send(Notice(text))
+
+    def _hold(self, link: Link) -> None:
+        """Read nothing from a peer, or read on."""
+        link.hold(("client" if link.throttled else "worker") in self._unread or link in self._stuffed)
 
     def _on_closed(self, link: Link, reason: str) -> None:
         self._gone(link, reason, logging.WARNING)
 
     def _gone(self, link: Link, reason: str, level: int, *, on_purpose: bool = False) -> None:
         peer = self._peers.pop(link, None)
+        self._stuffed.discard(link)
         if peer is not None and not self._stopped:
             del self._links[peer]
             _log.log(level, "peer %d (%s) is gone: %s", peer, link.peer_address, reason)
@@ -275,7 +311,7 @@ class ControllerServer:
         if unread != self._unread:
             self._unread = unread
             for link in self._peers:
-                link.hold(("client" if link.throttled else "worker") in unread)
+                self._hold(link)
 
     # --- the core -------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from lbnet import Client
 from lbnet.cli import controller
 from lbnet.errors import UsageError
 from lbnet.journal.journal import Journal
-from lbnet.journal.store import NAME
+from lbnet.journal.store import NAME, Addition
 from lbnet.protocol.messages import Taken
 from lbnet.protocol.records import encode
 from lbnet.types import JobId
@@ -115,7 +115,7 @@ def kept(directory: Path, *bodies: bytes) -> None:
     """A journal that ended in good order, with these records of one job."""
     journal = Journal(directory)
     journal.start(lambda count: None, lambda error: None)
-    journal.append(7, bodies, whole=False)
+    journal.append(Addition(7, tuple(bodies), whole=False))
     assert journal.close(10)
 
 

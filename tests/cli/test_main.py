@@ -20,6 +20,8 @@ COMMANDS = (
     "status",
     "jobs",
     "results",
+    "logs",
+    "explain",
     "audit",
     "cancel",
     "drain",

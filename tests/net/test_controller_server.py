@@ -25,6 +25,7 @@ from lbnet.protocol.messages import (
     Inventory,
     JobDone,
     JobEnded,
+    Notice,
     OpenJob,
     Refused,
     SendWork,
@@ -332,6 +333,40 @@ async def test_a_client_that_does_not_read_is_not_read_until_it_does(monkeypatch
         await flooding
         slow.close()
         other.close()
+
+
+async def test_a_client_that_submits_too_much_is_not_read_until_half_of_it_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "INPUTS_BYTES_MAX", 100_000)
+    monkeypatch.setattr(limits, "INPUTS_LOOK_BYTES", 10_000)
+    async with controller() as server:
+
+        def is_read(peer: RawPeer) -> bool:
+            reading: bool = server._links[peer.peer]._transport.is_reading()  # type: ignore[union-attr]
+            return reading
+
+        worker = await RawPeer.join(server.address, "worker")
+        client, other = await RawPeer.join(server.address, "client"), await RawPeer.join(server.address, "client")
+        jobs = [job_of(client, number) for number in (1, 2, 3)]
+        for job in jobs[:2]:
+            await client.say(*whole_job(job, len, [bytes(60_000)]))
+        notice = await client.hear(Notice)
+        assert "inputs wait for their tasks" in notice.text
+        assert not is_read(client)
+        await client.say(*whole_job(jobs[2], len, [b"small"]))
+        await other.say(Ask(1, "report", JobId(0)))
+        assert await other.hear(Answer) == Answer(1, "null"), "others are heard"
+        await worker.say(Idle(0.0))
+        await do_work(worker, len)
+        await until(lambda: server._controller.input_bytes < 100_000)
+        assert not is_read(client), "not until half is done"
+        await worker.say(Idle(0.0))
+        await do_work(worker, len)
+        await until(lambda: is_read(client))
+        await worker.say(Idle(0.0))
+        await do_work(worker, len)
+        assert [await values_of(client, job) for job in jobs] == [[60_000], [60_000], [5]]
 
 
 async def test_a_client_that_is_not_read_can_still_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
