@@ -273,7 +273,10 @@ class TaskOutput:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One worker as the controller sees it now."""
+    """One worker as the controller sees it now.
+
+    ``relayed``: how many batches went to other workers, by name, through the controller, for want of a direct link.
+    """
 
     id: PeerId
     name: str
@@ -285,6 +288,7 @@ class WorkerStatus:
     surplus_s: float
     tasks_done: int
     busy_s: float
+    relayed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -542,6 +542,8 @@ class World:
                 raise self._broken(f"the controller wants {effect}")
         job = self.controller.job(JOB)
         self._rule(job is None or job.report(self.now).balanced, "the ledger is not balanced")
+        if self.plan.aside and job is not None and len(job.outbox):
+            self._rule(job.outbox.size_bytes <= OUTCOMES_BYTES, "more outcomes are in memory than should be")
         if self._replayed:
             self._check_journal(job)
 

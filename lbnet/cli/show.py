@@ -12,6 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from lbnet.cli.count import count
 from lbnet.types import ClusterStatus, JobReport
 
 _NAME_WIDTH_MAX = 40
@@ -73,6 +74,15 @@ _SHARES = (
 def workers(status: ClusterStatus) -> None:
     """Print the workers of a cluster."""
     table("Workers", WORKERS, status.workers)
+
+
+def detours(status: ClusterStatus) -> list[str]:
+    """A line for each pair of workers that work could not go between directly."""
+    return [
+        f"no direct link from {worker.name} to {other}: {count(batches, 'batch', 'batches')} went through the controller"
+        for worker in status.workers
+        for other, batches in worker.relayed.items()
+    ]
 
 
 def jobs(reports: Sequence[JobReport]) -> None:

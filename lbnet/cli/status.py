@@ -48,6 +48,8 @@ def command(connect: Address, as_json: bool) -> None:
     )
     if status.workers:
         show.workers(status)
+        for line in show.detours(status):
+            click.echo(line)
     else:
         click.echo(f"no worker has joined; start one with\n  lbnet worker --connect {connect}\n")
     if status.jobs:

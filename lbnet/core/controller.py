@@ -55,6 +55,7 @@ class _Worker:
     leaving: bool = False
     tasks_done: int = 0
     busy_s: float = 0.0
+    relayed: dict[str, int] = field(default_factory=dict)
 
 
 class Controller:
@@ -229,6 +230,7 @@ class Controller:
                     surplus_s=self._balancer.offers.get(peer, 0.0),
                     tasks_done=worker.tasks_done,
                     busy_s=worker.busy_s,
+                    relayed=dict(worker.relayed),
                 )
                 for peer, worker in self._workers.items()
             ),
@@ -517,6 +519,8 @@ class Controller:
         if requester is not None and not requester.leaving and batches:
             self._transfers += 1
             self._relays[self._transfers] = (peer, message.transfer, message.requester)
+            relayed = self._workers[peer].relayed
+            relayed[requester.name] = relayed.get(requester.name, 0) + len(batches)
             self._deliver(message.requester, self._transfers, peer, batches)
             return
         for batch in batches:

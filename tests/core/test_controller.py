@@ -261,6 +261,9 @@ def test_work_through_the_controller_is_acknowledged_to_its_donor() -> None:
     assert desk.says(donor, messages.Ack(2)) == []
     assert desk.says(requester, messages.Ack(2)) == [Send(donor, messages.Ack(31))]
     assert desk.says(requester, messages.Ack(2)) == []
+    names = {worker.id: worker.name for worker in desk.core.status().workers}
+    relayed = {worker.id: worker.relayed for worker in desk.core.status().workers}
+    assert relayed == {donor: {names[requester]: 1}, requester: {}}, "people are told"
 
 
 def test_a_function_that_a_worker_told_of_goes_to_whoever_needs_it() -> None:
