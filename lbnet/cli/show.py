@@ -79,7 +79,7 @@ def workers(status: ClusterStatus) -> None:
 def detours(status: ClusterStatus) -> list[str]:
     """A line for each pair of workers that work could not go between directly."""
     return [
-        f"no direct link from {worker.name} to {other}: {count(batches, 'batch', 'batches')} went through the controller"
+        f"no direct link from {worker.name} to {other}: {count(batches, 'batch', 'batches')} went by the controller"
         for worker in status.workers
         for other, batches in worker.relayed.items()
     ]

@@ -156,7 +156,7 @@ def test_numbers_of_things() -> None:
 def test_work_that_could_not_go_directly_is_named() -> None:
     behind = replace(WORKER, relayed={"big-tin": 1, "node-9": 1_200})
     assert show.detours(replace(STATUS, workers=(WORKER, behind))) == [
-        "no direct link from big-iron to big-tin: 1 batch went through the controller",
-        "no direct link from big-iron to node-9: 1,200 batches went through the controller",
+        "no direct link from big-iron to big-tin: 1 batch went by the controller",
+        "no direct link from big-iron to node-9: 1,200 batches went by the controller",
     ]
     assert show.detours(STATUS) == []
