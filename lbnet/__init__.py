@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lbnet.client.attach import attach as attach
     from lbnet.client.client import Client as Client
     from lbnet.client.local_cluster import LocalCluster as LocalCluster
     from lbnet.sim.api import simulate as simulate
@@ -23,6 +24,7 @@ _HOMES = {
     "LocalCluster": "lbnet.client.local_cluster",
     "Strategy": "lbnet.strategies.base",
     "WorkUnit": "lbnet.work",
+    "attach": "lbnet.client.attach",
     "hungry": "lbnet.work",
     "run_unit": "lbnet.work",
     "simulate": "lbnet.sim.api",
@@ -35,6 +37,7 @@ __all__ = [
     "Strategy",
     "WorkUnit",
     "__version__",
+    "attach",
     "errors",
     "hungry",
     "run_unit",

@@ -70,6 +70,18 @@ DEATHS = {
         reduce=False, placement="spread", items=8, units=8, uplink_cuts=5, link_cuts=3, refused=0.3
     ),
     "links to the controller break, combined": Plan(items=3, units=20, uplink_cuts=5),
+    "results are set aside": Plan(
+        reduce=False,
+        placement="spread",
+        items=24,
+        units=2,
+        journal=True,
+        detached=True,
+        aside=True,
+        controller_crashes=2,
+        uplink_cuts=10,
+        client_crashes=1,
+    ),
     "all die": replace(ROUGH["everything"], journal=True, controller_crashes=3, uplink_cuts=4),
     "all die, small tasks": replace(
         ROUGH["everything, small tasks"], reduce=False, journal=True, controller_crashes=3, uplink_cuts=4

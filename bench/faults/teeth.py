@@ -6,7 +6,7 @@ Each is known by what it does wrong, and by the plan in which that shows soonest
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,7 @@ from lbnet.core.promises import Promises
 from lbnet.core.recovery import Recovery
 from lbnet.core.slots import Ticket
 from lbnet.core.stall import StallWatch
+from lbnet.protocol.records import Outcome
 from lbnet.types import COMBINED, FAILED, Batch, Group, PeerId, RunId
 
 PLANS = CALM | ROUGH | DEATHS | LEAVING
@@ -132,6 +133,22 @@ def a_snapshot_without_what_was_not_taken(plant: Plant) -> None:
     """A snapshot without what was not taken."""
     plant.set(limits, "SNAPSHOT_MIN_BYTES", 500)
     plant.set(Outbox, "kept", lambda _: [])
+
+
+def a_snapshot_without_what_was_set_aside(plant: Plant) -> None:
+    """A snapshot without what was set aside."""
+    plant.set(limits, "SNAPSHOT_MIN_BYTES", 500)
+    plant.set(Outbox, "aside", property(lambda _: 0))
+
+
+def what_was_set_aside_is_told_to_whoever_is_there(plant: Plant) -> None:
+    """What was set aside is told to whoever is there."""
+    fetched = Promises.fetched
+
+    def to_anybody(promises: Promises, job: Job, begin: int, outcomes: Sequence[Outcome], problem: str) -> None:  # noqa: ARG001
+        fetched(promises, job, job.outbox.told, outcomes, problem)
+
+    plant.set(Promises, "fetched", to_anybody)
 
 
 def outcomes_before_it_is_known_what_was_seen(plant: Plant) -> None:
@@ -299,6 +316,8 @@ TEETH: tuple[Bug, ...] = (
     Bug(done_when_all_is_placed, "trees"),
     Bug(functions_are_not_shared, "trees"),
     Bug(a_snapshot_without_what_was_not_taken, "the controller dies, combined"),
+    Bug(a_snapshot_without_what_was_set_aside, "results are set aside"),
+    Bug(what_was_set_aside_is_told_to_whoever_is_there, "results are set aside"),
     Bug(outcomes_before_it_is_known_what_was_seen, "links to the controller break"),
     Bug(tickets_of_a_job_that_was_over_count_for_the_same_job, "the controller dies"),
     Bug(a_worker_leaves_with_what_was_on_its_way, "workers leave"),

@@ -129,6 +129,7 @@ class World:
         self._commits: list[tuple[int, list[int]]] = []
         self._aside: dict[int, tuple[int, records.Outcome]] = {}
         self._fetches: list[tuple[int, effects.Fetch]] = []
+        self._fetch_rate = 0.01 if seed % 2 else 0.2
         self._crashes = self._snapshots = self._asides = 0
         self._away: set[PeerId] = set()
         self.workers: dict[PeerId, ModelWorker] = {}
@@ -286,7 +287,7 @@ class World:
             pass
         elif self._safe < len(self._journal) and not self._disk_full and self.rng.random() < 0.2:
             self._persist()
-        elif self._can_fetch and self.rng.random() < 0.2:
+        elif self._can_fetch and self.rng.random() < self._fetch_rate:
             self._fetch()
         elif self._away and self.rng.random() < 0.1 and self._come_back():
             pass

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import lbnet
 from lbnet import Client, limits
 from lbnet.client import patience
 from lbnet.errors import ConnectionLostError, InputError, UsageError
@@ -54,6 +55,27 @@ def test_a_job_goes_on_without_its_client_and_is_taken_up_by_another_one(standin
         assert results.job == job
         assert list(results) == squares(1_000)
         until(lambda: not standin.kept_jobs(), "nothing is kept of a job that was taken")
+
+
+def test_a_script_takes_it_up_in_one_line_and_leaves_nothing_open(
+    standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, other = hand_in(standin), hand_in(standin, 30)
+    results = lbnet.attach(job, standin.address, ordered=False)
+    assert sorted(results) == squares(1_000)
+    monkeypatch.setenv("LBNET_ADDRESS", str(standin.address))
+    assert list(lbnet.attach(other)) == squares(30)
+    with pytest.raises(UsageError, match="knows no such job"):
+        lbnet.attach(99)
+    del results
+    with Client(standin.address) as client:
+        until(lambda: client.status().clients == 1, "its clients are gone")
+
+
+def test_who_says_not_where_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LBNET_ADDRESS", raising=False)
+    with pytest.raises(UsageError, match="needs the controller's address"):
+        lbnet.attach(7)
 
 
 def test_when_it_is_handed_in_its_items_are_safe(standin: StandIn) -> None:

@@ -37,8 +37,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A journal: its files, what is in it, and the records that it held at each moment."""
+    """A journal: how it ended, its files, what is in it, and the records that it held at each moment."""
 
+    ending: str
     files: Files
     truth: Found
     states: States
@@ -75,6 +76,7 @@ def written(directory: Path, ending: str) -> Written:
     killed = files_of(directory)
     store.close()  # the last one to leave moves the log into the file
     return Written(
+        ending,
         files_of(directory) if ending == "closed" else killed,
         Found(states[-1], store.cluster, 65, [b"six", b"seven"]),
         states,
@@ -132,9 +134,9 @@ def test_it_is_read_as_it_was_written(journal: Written, tmp_path: Path) -> None:
 
 
 def test_flipped_at_any_byte_it_is_the_truth_or_an_error(journal: Written, in_memory: Path) -> None:
-    refused = 0
+    refused, step = 0, 5 if journal.ending == "overwritten" else 1
     for name, whole in journal.files.items():
-        for at in range(len(whole)):
+        for at in range(0, len(whole), step):
             flipped = bytearray(whole)
             flipped[at] ^= (0x01, 0x55, 0x80, 0xFF)[at % 4]
             found = read(journal.files | {name: bytes(flipped)}, in_memory / "state")
