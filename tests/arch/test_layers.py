@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # The core knows no strategy by name.
     "core": PLAIN | {"protocol", "strategies.base"},
     "journal": PLAIN | {"protocol"},
+    "security": PLAIN,
     # What is known of the machine, without a process or a socket.
     "pool.cores": PLAIN,
     "pool.environment": PLAIN | {"pool.cores"},
