@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lbnet import Client
 from tests.cli.running import Cluster, lbnet, start, until
 from tests.cli.test_logs import latest_job
 
@@ -17,10 +18,10 @@ def test_it_says_what_runs_and_what_waits_and_for_what(shared: Cluster, folder: 
     with start("map", "work:busy", "items.jsonl", "--connect", shared.address, folder=folder) as client:
         until(lambda: sum(path.exists() for path in begun) >= 3, lambda: f"nothing begins: {client.said()}")
         job = latest_job(shared.address)
-        states = {}
-        for item in range(40):
-            answer = lbnet("explain", f"{job}/{item}", "--connect", shared.address, "--json")
-            states[item] = json.loads(answer.stdout)["item_state"]
+        with Client(shared.address) as asking:
+            states = {item: asking.explain(job, item).state for item in range(40)}
+        first = lbnet("explain", f"{job}/0", "--connect", shared.address, "--json")
+        assert json.loads(first.stdout)["item_state"] == states[0]
         runs = [item for item, path in enumerate(begun) if path.exists()]
         assert [item for item, state in states.items() if state == "running"] == runs
         assert set(states.values()) == {"running", "waiting"}
