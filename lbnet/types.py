@@ -68,10 +68,9 @@ class Batch:
     def __len__(self) -> int:
         return self.hi - self.lo
 
-    @property
-    def is_of_items(self) -> bool:
-        """Whether the client submitted its tasks."""
-        return self.origin == ROOT
+    def has_item(self, job: JobId, index: int) -> bool:
+        """Whether an item of this job is one of its tasks."""
+        return self.job == job and self.origin == ROOT and self.lo <= index < self.hi
 
     def part(self, lo: int, hi: int) -> Batch:
         """The tasks ``[lo, hi)`` of this batch, over the same payload."""

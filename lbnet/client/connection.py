@@ -188,14 +188,20 @@ class Connection:
             self.send(self._followed.end(job))
 
     def ask(
-        self, what: str, job: JobId = _NO_JOB, index: int = -1, *, timeout_s: float = limits.CONNECT_TIMEOUT_S
+        self,
+        what: str,
+        job: JobId = _NO_JOB,
+        index: int = -1,
+        *,
+        timeout_s: float = limits.CONNECT_TIMEOUT_S,
+        waits_for_link: bool = True,
     ) -> Any:
-        """Ask the controller for facts, and wait: also for a link, if there is none now.
+        """Ask the controller for facts, and wait: also for a link, if there is none now, unless that is not wanted.
 
         Raises:
             ConnectionLostError: the link is gone for good, or no answer came in time.
         """
-        return self._answer_to(Ask(next(self._requests), what, job, index), timeout_s)
+        return self._answer_to(Ask(next(self._requests), what, job, index), timeout_s, waits_for_link=waits_for_link)
 
     def drain(self, worker: str, grace_s: float, timeout_s: float = limits.CONNECT_TIMEOUT_S) -> Any:
         """Let a worker leave. Returns who was meant, and who is there.
@@ -205,7 +211,7 @@ class Connection:
         """
         return self._answer_to(Drain(next(self._requests), worker, grace_s), timeout_s)
 
-    def _answer_to(self, question: Ask | Drain, timeout_s: float) -> Any:
+    def _answer_to(self, question: Ask | Drain, timeout_s: float, *, waits_for_link: bool = True) -> Any:
         if threading.current_thread() is self._thread:
             raise UsageError("a callback of a future may not ask the controller: it would wait for itself")
         answer = Future[Any]()
@@ -217,7 +223,7 @@ class Connection:
                 try:
                     return answer.result(timeout_s)
                 except TimeoutError:
-                    if not (away or self._away):
+                    if not (waits_for_link and (away or self._away)):
                         raise
         except TimeoutError:
             raise ConnectionLostError(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from lbnet import limits
 from lbnet.errors import UsageError
+from lbnet.protocol.credit import Reading
 from lbnet.protocol.messages import Follow, Printed
 from lbnet.types import JobId
 
@@ -17,20 +17,12 @@ Sink = Callable[[Printed], None]
 """Takes what comes, in the link's thread. Who has really read it says so by :meth:`Followed.read`."""
 
 
-class _Reader:
-    __slots__ = ("read", "sink", "told")
-
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
-        self.read = self.told = 0
-
-
 class Followed:
     """One reader a job."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._readers: dict[JobId, _Reader] = {}
+        self._readers: dict[JobId, tuple[Sink, Reading]] = {}
 
     def begin(self, job: JobId, sink: Sink) -> Follow:
         """Follow a job. Returns what to say.
@@ -41,7 +33,7 @@ class Followed:
         with self._lock:
             if job in self._readers:
                 raise UsageError(f"the output of job {job} is followed already by this client")
-            self._readers[job] = _Reader(sink)
+            self._readers[job] = sink, Reading()
         return Follow(job, True, 0)
 
     def end(self, job: JobId) -> Follow:
@@ -55,23 +47,17 @@ class Followed:
         with self._lock:
             reader = self._readers.get(message.job)
         if reader is not None:
-            reader.sink(message)
+            reader[0](message)
 
     def read(self, job: JobId, size_bytes: int) -> Follow | None:
         """So much of what came has been read. Returns what to say, None while it is not worth a message."""
         with self._lock:
             reader = self._readers.get(job)
-            if reader is None:
-                return None
-            reader.read += size_bytes
-            if reader.read - reader.told < limits.FOLLOW_AHEAD_BYTES // 4:
-                return None
-            reader.told = reader.read
-            return Follow(job, True, reader.read)
+            heard = None if reader is None else reader[1].read(size_bytes)
+        return None if heard is None else Follow(job, True, heard)
 
     def anew(self) -> list[Follow]:
         """There is a new link: what to say on it."""
         with self._lock:
-            for reader in self._readers.values():
-                reader.read = reader.told = 0
+            self._readers = {job: (sink, Reading()) for job, (sink, _) in self._readers.items()}
             return [Follow(job, True, 0) for job in self._readers]

@@ -52,15 +52,19 @@ def prefix_of(output: TaskOutput, name: str = "") -> str:
     return f"[{name or output.job}/{item} {output.worker}] "
 
 
+_Task = tuple[int, str, int, int, int]
+"""An execution of a task, as far as one can tell from its output."""
+
+
 class Lines:
     """Whole lines of many tasks out of pieces that come mixed. A line that is too long is cut."""
 
     def __init__(self) -> None:
-        self._rest: dict[tuple[int, ...], tuple[codecs.IncrementalDecoder, str, Printed]] = {}
+        self._rest: dict[_Task, tuple[codecs.IncrementalDecoder, str, Printed]] = {}
 
     def feed(self, printed: Printed) -> Iterator[TaskOutput]:
         """The lines, without their ends, that are whole now."""
-        key = (printed.job, hash(printed.worker), printed.slot, printed.origin, printed.index)
+        key = (printed.job, printed.worker, printed.slot, printed.origin, printed.index)
         decoder, rest, _ = self._rest.pop(key, (_decoder(), "", printed))
         if printed.dropped:
             yield output_of(printed, f"{rest}... {printed.dropped:,} bytes left out ...")
@@ -81,7 +85,7 @@ class Lines:
         while self._rest:
             yield self._close(next(iter(self._rest)))
 
-    def _close(self, key: tuple[int, ...]) -> TaskOutput:
+    def _close(self, key: _Task) -> TaskOutput:
         decoder, rest, printed = self._rest.pop(key)
         return output_of(printed, rest + decoder.decode(b"", final=True))
 
@@ -165,7 +169,9 @@ class Echo:
         if self._thread is None:
             return
         with contextlib.suppress(LbnetError):
-            self._connection.ask("flush", next(iter(self._names)), timeout_s=2 * limits.ENQUIRY_S)
+            self._connection.ask(
+                "flush", next(iter(self._names)), timeout_s=limits.STOP_TIMEOUT_S, waits_for_link=False
+            )
         self._came.put(None)
         self._thread.join(limits.STOP_TIMEOUT_S)
         self._thread = None

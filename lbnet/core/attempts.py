@@ -66,7 +66,7 @@ class Resting:
     def of_item(self, job: JobId, index: int, now: float) -> dict[str, float] | None:
         """In how many seconds an item is woken, and how often it has failed; None if it does not rest here."""
         for until, _, batch in self._heap:
-            if batch.job == job and batch.is_of_items and batch.lo == index:
+            if batch.has_item(job, index):
                 return {"in_s": max(until - now, 0.0), "failures": batch.failures}
         return None
 

@@ -20,6 +20,7 @@ from lbnet.core.queue import WorkQueue
 from lbnet.core.ranges import RangeSet
 from lbnet.core.results import UnkeptResults
 from lbnet.core.slots import Slot, Ticket
+from lbnet.core.whereabouts import in_slots
 from lbnet.core.withdrawal import wanted_of, within
 from lbnet.errors import TaskTimeoutError
 from lbnet.protocol import messages
@@ -117,42 +118,12 @@ class Compute:
         return spans + self._resting.spans()
 
     def whereabouts(self, job: JobId, index: int) -> dict[str, Any]:
-        """Where one item of a job is in this worker, and what else there is, as plain facts.
-
-        ``running``: for how many seconds it has run, about; ``in_slot``: for how long the task has run that it waits
-        for in a slot, and how many tasks are between; ``queued``: how many tasks of how many estimated seconds come
-        first; ``resting``: in how many seconds it is tried again, after ``failures``. None where it is not.
-        ``descendants`` of it are here, of which some are ``running``.
-        """
-        facts: dict[str, Any] = {
-            "running": None,
-            "in_slot": None,
+        """Where one item of a job is in this worker, as plain facts: see :mod:`.whereabouts`."""
+        return {
+            **in_slots(self.slots, job, index, self._view.now),
             "queued": self.queue.ahead_of(job, index),
             "resting": self._resting.of_item(job, index, self._view.now),
-            "descendants": 0,
-            "slots": len(self.slots),
-            "ready_slots": sum(slot.ready for slot in self.slots),
-            "free_slots": sum(slot.ready and not slot.tickets for slot in self.slots),
-            "waiting_tasks": self.queue.tasks,
         }
-        for span in self.queue.descendants(job, index):
-            facts["descendants"] += span
-        for slot in self.slots:
-            lasting_s = self._view.now - slot.moved_at
-            between = 0
-            for place, ticket in enumerate(slot.tickets):
-                batch = ticket.batch
-                begun = ticket.upto if place == 0 else batch.lo - 1
-                if batch.job == job and not batch.is_of_items and batch.root == index:
-                    facts["descendants"] += ticket.left
-                elif batch.job == job and batch.is_of_items and index in ticket.unreported and index < ticket.end:
-                    if index <= begun:
-                        facts["running"] = {"slot": int(slot.id), "for_s": lasting_s}
-                    else:
-                        ahead = between + index - max(begun, batch.lo)
-                        facts["in_slot"] = {"slot": int(slot.id), "for_s": lasting_s, "tasks": ahead}
-                between += ticket.left
-        return facts
 
     @property
     def resting_until(self) -> float | None:

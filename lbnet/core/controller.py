@@ -410,10 +410,10 @@ class Controller:
     # --- clients ----------------------------------------------------------------------------------
 
     def _on_ask(self, peer: PeerId, message: messages.Ask) -> None:
-        facts: dict[str, Any] | None = None
         if message.what in _ASKED_OF_WORKERS:
             self._enquire(peer, message)
             return
+        facts: dict[str, Any] | None = None
         if message.what == "status":
             facts = asdict(self.status())
         elif message.what in {"report", "cancel"}:
@@ -427,7 +427,7 @@ class Controller:
         facts: dict[str, Any] = of_job(message.job, message.index)
         if message.what == "explain":
             facts |= facts_of(self.job(message.job), message.index, self._jobs.in_order())
-            facts |= {"slots": self._slots, "recovering": self._recovery.asking}
+            facts["recovering"] = self._recovery.asking
         names = {number: worker.name for number, worker in self._workers.items()}
         self._enquiries.begin(peer, message, names, facts, self._now)
 

@@ -121,11 +121,7 @@ class Exchange:
 
     def sent_of(self, job: JobId, index: int) -> list[int]:
         """The workers that this item of a job was sent to, who have not acknowledged it."""
-        return [
-            int(to)
-            for to, batches in self._sent.values()
-            if any(batch.job == job and batch.is_of_items and batch.lo <= index < batch.hi for batch in batches)
-        ]
+        return [int(to) for to, batches in self._sent.values() if any(batch.has_item(job, index) for batch in batches)]
 
     def forget(self, job: JobId) -> None:
         """A job has ended: what was sent of it never comes back, although a job of this id may."""

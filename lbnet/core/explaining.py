@@ -48,7 +48,7 @@ def _before(job: Job, index: int) -> int | None:
     """How many tasks wait to be placed before this item, None if it does not wait here."""
     before = 0
     for batch in job.backlog:
-        if batch.is_of_items and batch.lo <= index < batch.hi:
+        if batch.has_item(job.id, index):
             return before + index - batch.lo
         before += len(batch)
     return None

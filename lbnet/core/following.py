@@ -7,55 +7,17 @@ who reads, nor what is printed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from lbnet import limits
 from lbnet.protocol import messages
+from lbnet.protocol.credit import Ahead, Reading
 from lbnet.types import JobId, PeerId
 
 
-@dataclass(slots=True)
-class Ahead:
-    """How far what was said is ahead of what was heard, in bytes. ``dropped`` were left out since something was said.
-
-    ``told`` is what a reader has acknowledged.
-    """
-
-    said: int = 0
-    heard: int = 0
-    dropped: int = 0
-
-    def fit(self, printed: messages.Printed) -> messages.Printed | None:
-        """What may be said of this, None if nothing."""
-        size = len(printed.text)
-        if self.said + size - self.heard > limits.FOLLOW_AHEAD_BYTES:
-            self.dropped += size + printed.dropped
-            return None
-        self.said += size
-        if self.dropped:
-            printed = replace(printed, dropped=printed.dropped + self.dropped)
-            self.dropped = 0
-        return printed
-
-    def got(self, heard: int) -> None:
-        """The reader has so many bytes. It cannot have more than was said."""
-        self.heard = max(self.heard, min(heard, self.said))
-
-
-@dataclass(slots=True)
-class Reading:
-    """The reader's side. ``told`` bytes of the ``got`` were acknowledged."""
-
-    got: int = 0
-    told: int = 0
-
-    def read(self, size: int) -> int | None:
-        """So many bytes came. Returns what to acknowledge, None while it is not worth a message."""
-        self.got += size
-        if self.got - self.told < limits.FOLLOW_AHEAD_BYTES // 4:
-            return None
-        self.told = self.got
-        return self.got
+def fitting(printed: messages.Printed, ahead: Ahead) -> messages.Printed | None:
+    """What may be said of this to a reader, None if nothing."""
+    dropped = ahead.say(len(printed.text), printed.dropped)
+    return None if dropped is None else replace(printed, dropped=dropped)
 
 
 class Following:
@@ -104,7 +66,7 @@ class Following:
         if readers is None:
             return
         for client, ahead in readers.items():
-            fit = ahead.fit(replace(message, worker=name))
+            fit = fitting(replace(message, worker=name), ahead)
             if fit is not None:
                 self._send(client, fit)
         heard = self._from.setdefault((message.job, worker), Reading()).read(len(message.text))

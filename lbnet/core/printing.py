@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from lbnet.core import effects, events
 from lbnet.core.effects import Effect
-from lbnet.core.following import Ahead
+from lbnet.core.following import fitting
 from lbnet.protocol import messages
+from lbnet.protocol.credit import Ahead
 from lbnet.types import CONTROLLER, ROOT, JobId
 
 
@@ -51,11 +52,10 @@ class Printing:
         ahead = self._followed.get(output.job)
         if ahead is None:
             return
-        printed = ahead.fit(
-            messages.Printed(
-                output.job, self._name, output.slot, output.origin, output.index, output.text, output.dropped
-            )
+        said = messages.Printed(
+            output.job, self._name, output.slot, output.origin, output.index, output.text, output.dropped
         )
+        printed = fitting(said, ahead)
         if printed is not None:
             self._do(effects.Send(CONTROLLER, printed))
 

@@ -142,18 +142,12 @@ class WorkQueue:
         tasks, seconds = 0, 0.0
         for batch in self._all():
             mean_s = self._durations.guess_s(batch.payload.function)
-            if batch.job == job and batch.is_of_items and batch.lo <= index < batch.hi:
+            if batch.has_item(job, index):
                 own = index - batch.lo
                 return {"tasks": tasks + own, "seconds": seconds + own * mean_s, "crashes": batch.crashes}
             tasks += len(batch)
             seconds += len(batch) * mean_s
         return None
-
-    def descendants(self, job: JobId, index: int) -> Iterator[int]:
-        """How many tasks of each batch descend from an item of a job."""
-        for batch in self._all():
-            if batch.job == job and not batch.is_of_items and batch.root == index:
-                yield len(batch)
 
     def _count(self, batch: Batch, tasks: int) -> None:
         self._tasks += tasks

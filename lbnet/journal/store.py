@@ -221,8 +221,10 @@ class Store:
         if not kept or upto <= 0:
             return
         gone = []
-        for seq, body in self._db.execute("SELECT seq, body FROM records WHERE job = ? ORDER BY seq", (_aside(job),)):
-            if NUMBER.unpack_from(body)[0] >= upto:
+        for seq, number in self._db.execute(
+            "SELECT seq, substr(body, 1, ?) FROM records WHERE job = ? ORDER BY seq", (NUMBER.size, _aside(job))
+        ):
+            if NUMBER.unpack(number)[0] >= upto:
                 break
             gone.append((seq,))
         self._db.executemany("DELETE FROM records WHERE seq = ?", gone)

@@ -206,10 +206,6 @@ class ControllerServer:
         self._handle(events.Received(self._peers[link], message))
         if isinstance(message, Submit):
             self._look_at_inputs(link, len(message.batch.payload.data))
-        elif self._stuffed and self._controller.input_bytes < limits.INPUTS_BYTES_MAX // 2:
-            stuffed, self._stuffed = self._stuffed, set()
-            for other in stuffed:
-                self._hold(other)
 
     def _look_at_inputs(self, link: Link, size_bytes: int) -> None:
         """A client that submits faster than tasks end is not read until half of what waits has ended."""
@@ -318,6 +314,10 @@ class ControllerServer:
     def _handle(self, event: Event) -> None:
         for effect in self._decide(event, asyncio.get_running_loop().time()):
             self._perform(effect)
+        if self._stuffed and self._controller.input_bytes < limits.INPUTS_BYTES_MAX // 2:
+            stuffed, self._stuffed = self._stuffed, set()
+            for link in stuffed:
+                self._hold(link)
         self._strategy_log.look(self._controller.strategy_error)
 
     def _perform(self, effect: Effect) -> None:

@@ -8,7 +8,8 @@ both did so could wait for each other for ever. Therefore exactly one end of one
 the controller's end of its links to clients. A client always reads, so what waits for it gets shorter and
 the controller reads on. Links of workers are never throttled. It would bound nothing, since a worker is
 sent new work only after it took the last and said IDLE; and its results and acknowledgements would have to
-wait behind a large batch that is on its way to it.
+wait behind a large batch that is on its way to it. Any link may be *held*, and is not read for as long as what its
+peer says would have to wait elsewhere: for the disk, which waits for no link.
 """
 
 from __future__ import annotations

@@ -545,3 +545,11 @@ def test_a_client_whose_controller_fell_silent_looks_for_it_again(controller: Fa
         controller.accept(AGREED)
         assert controller.hear() == Beat()
         assert not link.lost
+
+
+def test_who_does_not_want_to_wait_for_a_link_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection(Address("127.0.0.1", 1), reconnect_timeout_s=60.0)
+    monkeypatch.setattr(connection, "send", lambda *_: None)
+    connection._away = True  # as while it looks for another one
+    with pytest.raises(ConnectionLostError, match="did not answer"):
+        connection.ask("status", timeout_s=0.001, waits_for_link=False)

@@ -11,11 +11,11 @@ from lbnet.client.explanation import Explanation
 HERE: dict[str, Any] = {
     "job": 7, "index": 1_234, "state": "running", "name": "n", "priority": 0, "submitted": True, "items": 5_000,
     "closed": True, "outstanding": True, "descendants": 0, "before": None, "jobs_before": {}, "requeues": {},
-    "slots": 2, "recovering": False, "workers": [], "silent": [],
+    "recovering": False, "workers": [], "silent": [],
 }  # fmt: skip
 IDLE: dict[str, Any] = {
     "worker": "w", "id": 3, "running": None, "in_slot": None, "queued": None, "resting": None, "sent": [],
-    "descendants": 0, "slots": 2, "ready_slots": 2, "free_slots": 0, "waiting_tasks": 0,
+    "ready_slots": 2, "free_slots": 0,
 }  # fmt: skip
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbnet import limits
-from lbnet.client.output import Lines, outputs_of, prefix_of
+from lbnet.client.connection import Connection
+from lbnet.client.options import Options
+from lbnet.client.output import Echo, Lines, outputs_of, prefix_of
+from lbnet.errors import ConnectionLostError
 from lbnet.protocol.messages import Printed
 from lbnet.types import ROOT, JobId, RunId, TaskOutput
 
@@ -74,3 +80,34 @@ def test_an_answer_is_read_and_what_is_none_is_left_out() -> None:
     good = {"slot": 1, "item": 3, "text": "hello", "dropped": 2}
     workers = [{"worker": "a", "outputs": [good, {"slot": 1}, 5]}, {"worker": "b"}]
     assert outputs_of({"job": 7, "workers": workers}) == [TaskOutput(JOB, 3, "a", 1, "hello", 2)]
+
+
+class GoneConnection:
+    """A link that is away, and will be for long."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def follow(self, job: JobId, sink: Any) -> None:
+        sink(printed(b"half a line", 4))
+
+    def has_read(self, job: JobId, size_bytes: int) -> None:
+        pass
+
+    def ask(self, what: str, job: JobId, **more: Any) -> None:
+        self.asked.append({"what": what, "job": job, **more})
+        raise ConnectionLostError("away")
+
+
+def test_the_end_is_shown_and_waits_neither_for_a_link_nor_for_a_silent_worker(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    connection = GoneConnection()
+    echo = Echo(cast("Connection", connection))
+    echo.opened(JOB, Options(), "quiet")
+    echo.opened(JOB, Options(echo=True), "talk")
+    echo.finish()
+    assert connection.asked == [
+        {"what": "flush", "job": JOB, "timeout_s": limits.STOP_TIMEOUT_S, "waits_for_link": False}
+    ]
+    assert capsys.readouterr().err == "[talk/4 w] half a line\n"

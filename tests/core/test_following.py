@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from lbnet import limits
-from lbnet.core.following import Ahead, Following
+from lbnet.core.following import Following
 from lbnet.protocol.messages import Follow, Message, Printed
 from lbnet.types import ROOT, JobId, PeerId
 
@@ -93,25 +90,3 @@ def test_workers_hear_how_much_of_theirs_was_read() -> None:
         desk.core.printed(ONE, "one", printed(b"x" * (MOST // 4)))
     heard = [message for to, message in desk.told() if to == ONE]
     assert heard == [Follow(JOB, True, number * MOST // 4) for number in (1, 2, 3, 4)]
-
-
-@settings(derandomize=True, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, MOST), st.booleans()), max_size=40))
-def test_every_byte_is_either_said_or_counted(steps: list[tuple[int, bool]]) -> None:
-    ahead, total, said, missed = Ahead(), 0, 0, 0
-    for size, reads in steps:
-        if reads:
-            ahead.got(said)
-        fit = ahead.fit(printed(b"x" * size))
-        total += size
-        if fit is not None:
-            said += len(fit.text)
-            missed += fit.dropped
-        assert ahead.said - ahead.heard <= MOST
-        assert said + missed + ahead.dropped == total
-
-
-def test_nobody_has_heard_more_than_was_said() -> None:
-    ahead = Ahead()
-    ahead.got(10 * MOST)
-    assert ahead.fit(printed(b"x" * (MOST + 1))) is None

@@ -369,6 +369,21 @@ async def test_a_client_that_submits_too_much_is_not_read_until_half_of_it_is_do
         assert [await values_of(client, job) for job in jobs] == [[60_000], [60_000], [5]]
 
 
+async def test_a_client_is_read_again_when_its_job_ends_though_nobody_says_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "INPUTS_BYTES_MAX", 100_000)
+    monkeypatch.setattr(limits, "INPUTS_LOOK_BYTES", 10_000)
+    async with controller(no_workers_timeout_s=0.2) as server:
+        worker, client = await RawPeer.join(server.address, "worker"), await RawPeer.join(server.address, "client")
+        await client.say(*whole_job(job_of(client), len, [bytes(200_000)]))
+        await client.hear(Notice)
+        await worker.say(Goodbye("bye"))
+        await client.hear(JobDone)
+        await client.say(Ask(1, "report", JobId(0)))
+        assert await client.hear(Answer) == Answer(1, "null")
+
+
 async def test_a_client_that_is_not_read_can_still_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     async with controller(listening=await flooded(monkeypatch), client_grace_s=0.0) as server:
         worker = await RawPeer.join(server.address, "worker")
