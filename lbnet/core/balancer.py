@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 
-from lbnet.core.decisions import decisions_of
+from lbnet.core.decisions import carry_out
 from lbnet.core.news import News
 from lbnet.core.offers import StandingOffer
 from lbnet.protocol import messages
@@ -244,6 +244,8 @@ class Balancer:
         if self._changed:
             self._changed = False
             self._balance()
+        if not (self._strategy.knows_peers or self._strategy.shares_idle):
+            return None
         readers = self._addresses
         if self._strategy.knows_peers:
             for delta in self._peers_news.issue(readers, readers, now):
@@ -257,8 +259,7 @@ class Balancer:
         return min((at for at in due if at is not None), default=None)
 
     def _balance(self) -> None:
-        for decision in decisions_of(self._half, self, self._failed):
-            self._decide(decision)
+        carry_out(self._half, self, self._decide, self._failed)
 
     def _failed(self, error: Exception) -> None:
         self.error = error

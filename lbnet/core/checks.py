@@ -28,7 +28,10 @@ def problem_of_batch(batch: Batch, functions: Container[bytes]) -> str | None:
 
 def is_without_function(group: Group, functions: Container[bytes]) -> bool:
     """Whether it spawned what nobody here could run."""
-    return any(child.payload.function not in functions for member in group.members for child in member.children)
+    for member in group.members:
+        if member.children and any(child.payload.function not in functions for child in member.children):
+            return True
+    return False
 
 
 def problem_of_group(group: Group, job: JobId, reduce: bytes, functions: Container[bytes]) -> str | None:

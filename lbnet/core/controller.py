@@ -248,12 +248,15 @@ class Controller:
     def _on_message(self, peer: PeerId, message: messages.Message) -> None:
         kind = type(message)
         self._got[kind] = self._got.get(kind, 0) + 1
-        client = peer in self._clients
-        if client and self._clients.hears(kind):
+        if peer in self._workers:
+            handler = _FROM_WORKER.get(kind)
+        elif peer not in self._clients:
+            handler = None
+        elif self._clients.hears(kind):
             self._clients.handle(peer, message, self._now)
             return
-        table = _FROM_CLIENT if client else _FROM_WORKER if peer in self._workers else {}
-        handler = table.get(kind)
+        else:
+            handler = _FROM_CLIENT.get(kind)
         if handler is None:
             self._do(effects.Disconnect(peer, f"{kind.__name__} is not expected from this peer"))
         else:
@@ -321,7 +324,10 @@ class Controller:
 
     def _place(self) -> None:
         """Hand the backlog to workers that want work: the controller is just another sender."""
-        if not any(job.backlog for job in self._jobs.running.values()):
+        for job in self._jobs.running.values():
+            if job.backlog:
+                break
+        else:
             return
         first = next(iter(self._balancer.workers), None)
         if first is None:
@@ -331,7 +337,7 @@ class Controller:
                 for batches in placement.everything(job):
                     self._send_work(first, batches)
         idle = self._balancer.idle
-        for peer in sorted(idle, key=idle.__getitem__):
+        for peer in sorted(idle, key=idle.__getitem__) if idle else ():
             batches = self._grant(peer, self._jobs.in_order())
             if not batches:
                 break
@@ -372,10 +378,11 @@ class Controller:
             and any(not job.ledger.empty and not job.backlog for job in self._jobs.running.values())
         )
         self._recovery.look(self._now, self._workers, still=still)
-        times = [at for at in (self._no_workers_at, self._recovery.at, gone_at, asked_at, look_at) if at is not None]
-        at = min(times, default=math.inf)
+        at = self._liveness.look_at if self._watched else math.inf
+        for other in (self._no_workers_at, self._recovery.at, gone_at, asked_at, look_at):
+            if other is not None and other < at:
+                at = other
         if self._watched:
-            at = min(at, self._liveness.look_at)
             if at == self._armed_at:
                 return
             self._armed_at = at
@@ -578,7 +585,7 @@ class Controller:
                 break
             good.append(group)
             self._recovery.moves(self._now)
-            tasks = sum(member.hi - member.lo for member in group.members)
+            tasks = group.tasks
             seconds = checks.plausible_s(group.seconds)
             worker.tasks_done += tasks
             worker.busy_s += seconds

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from lbnet import limits
 
 V_contra = TypeVar("V_contra", contravariant=True)
+D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
 
 
@@ -18,10 +19,14 @@ class Half(Protocol[V_contra, D_co]):
         """The load-balancing step."""
 
 
-def decisions_of(half: Half[V_contra, D_co], view: V_contra, failed: Callable[[Exception], None]) -> Iterator[D_co]:
-    """What ``half`` decides, until it ends, raises (then ``failed`` is told), or goes on for too long.
+def carry_out(
+    half: Half[V_contra, D], view: V_contra, decide: Callable[[D], None], failed: Callable[[Exception], None]
+) -> None:
+    """Carry out what ``half`` decides, by ``decide``, until it ends, raises (then ``failed`` is told), or goes on for
+    too long.
 
-    Only what the strategy itself does is caught: whoever carries out a decision must not rely on it.
+    Each decision is carried out before the next one is made, and may change the view. Only what the strategy itself
+    does is caught: whoever carries out a decision must not rely on it.
     """
     try:
         decisions = iter(half.balance(view))
@@ -36,4 +41,4 @@ def decisions_of(half: Half[V_contra, D_co], view: V_contra, failed: Callable[[E
         except Exception as error:  # noqa: BLE001 - whatever it raises
             failed(error)
             return
-        yield decision
+        decide(decision)

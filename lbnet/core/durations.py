@@ -26,12 +26,14 @@ class Durations:
         """``tasks`` tasks of ``function`` took ``seconds`` in all."""
         if tasks <= 0 or seconds < 0:
             return
-        old_tasks, old_seconds, finished = self._sums.get(function, (0.0, 0.0, 0))
-        self._sums[function] = (old_tasks * _FORGET + tasks, old_seconds * _FORGET + seconds, finished + tasks)
-        self._sums.move_to_end(function)
-        if len(self._sums) > limits.DURATION_FUNCTIONS_MAX:
-            forgotten, _ = self._sums.popitem(last=False)
-            self._means.pop(forgotten, None)
+        sums = self._sums
+        old_tasks, old_seconds, finished = sums.get(function, _NOTHING)
+        sums[function] = (old_tasks * _FORGET + tasks, old_seconds * _FORGET + seconds, finished + tasks)
+        if len(sums) > 1:
+            sums.move_to_end(function)
+            if len(sums) > limits.DURATION_FUNCTIONS_MAX:
+                forgotten, _ = sums.popitem(last=False)
+                self._means.pop(forgotten, None)
         self._estimate(function)
 
     def lasting(self, seconds: dict[bytes, float]) -> None:
@@ -49,7 +51,8 @@ class Durations:
 
     def _estimate(self, function: bytes) -> None:
         sums = self._sums[function]
-        self._means[function] = max((sums[1] + self._lasting.get(function, 0.0)) / sums[0], 1e-9)
+        mean_s = (sums[1] + self._lasting.get(function, 0.0)) / sums[0]
+        self._means[function] = max(_MEAN_MIN_S, mean_s)
 
     def finished(self, function: bytes) -> int:
         """How many tasks of ``function`` have been observed in all."""
@@ -66,3 +69,5 @@ class Durations:
 
 
 _FORGET = 0.9
+_NOTHING = (0.0, 0.0, 0)
+_MEAN_MIN_S = 1e-9

@@ -169,7 +169,7 @@ class Job:
         tally = self.tally(record.worker, record.name, record.slots)
         for group in record.groups:
             # Not when it is committed: that may be much later, by another worker's RESULT.
-            tally.tasks += sum(member.hi - member.lo for member in group.members)
+            tally.tasks += group.tasks
             tally.busy_s += checks.plausible_s(group.seconds)
             self._commit(group)
 

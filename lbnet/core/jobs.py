@@ -89,7 +89,7 @@ class Jobs:
     def in_order(self) -> list[Job]:
         """Those that run, the highest priority first; of equals, whoever is next in line."""
         jobs = list(self.running.values())
-        if any(job.options.priority for job in jobs):
+        if len(jobs) > 1 and any(job.options.priority for job in jobs):
             jobs.sort(key=lambda job: -job.options.priority)
         return jobs
 
@@ -106,6 +106,8 @@ class Jobs:
 
     def take_pressing(self) -> list[Job]:
         """Jobs of which items came, since this was last asked, that nobody should wait for others with."""
+        if not self._pressing:
+            return []
         pressing, self._pressing = [job for job in self._pressing.values() if job.backlog], {}
         return pressing
 

@@ -226,7 +226,8 @@ class Ledger:
     def commit(self, group: Group) -> list[LedgerNews]:
         """Take the result of a group of tasks. Returns what followed, in order."""
         news: list[LedgerNews] = []
-        work = deque([group])
+        work: deque[Group] = deque()
+        self._commit_one(group, news, work)
         while work:
             self._commit_one(work.popleft(), news, work)
         return news
@@ -292,7 +293,8 @@ class Ledger:
             self._remember(member, group)
             return
         fresh = [] if ranges is None else ranges.remove(member.lo, member.hi)
-        self._count_dropped(member, fresh)
+        if fresh != [(member.lo, member.hi)]:
+            self._count_dropped(member, fresh)
         if fresh:
             news.append(Committed(group, ((member, tuple(fresh)),)))
             self._account(member, fresh, group.failure if group.kind == FAILED else None, news, work)
@@ -341,7 +343,9 @@ class Ledger:
         news: list[LedgerNews],
         work: deque[Group],
     ) -> None:
-        count = sum(hi - lo for lo, hi in fresh)
+        count = 0
+        for lo, hi in fresh:
+            count += hi - lo
         if not count:
             return
         if failure is None:
@@ -358,7 +362,8 @@ class Ledger:
                 del self._runs[member.origin]
         if member.run != ROOT and failure is None:
             self._adopt(member, root)
-        work.extend(self._wake_early(member.origin, fresh))
+        if self._early:
+            work.extend(self._wake_early(member.origin, fresh))
         self._settle(root, news)
 
     def _adopt(self, member: Member, root: int) -> None:
@@ -373,8 +378,6 @@ class Ledger:
     def _wake_early(self, origin: RunId, fresh: list[tuple[int, int]]) -> list[Group]:
         """Results of these tasks' children that came first: now they are committed, or orphans."""
         woken: list[Group] = []
-        if not self._early:
-            return woken
         for lo, hi in fresh:
             for index in range(lo, hi) if hi - lo <= len(self._early) else self._early_indices(origin, lo, hi):
                 for entry in self._early.pop((origin, index), ()):

@@ -39,7 +39,10 @@ class WorkQueue:
 
     def seconds(self) -> float:
         """Estimated seconds of work that wait."""
-        return sum(tasks * self._durations.guess_s(function) for function, tasks in self._by_function.items())
+        seconds, guess_s = 0.0, self._durations.guess_s
+        for function, tasks in self._by_function.items():
+            seconds += tasks * guess_s(function)
+        return seconds
 
     def append(self, batch: Batch) -> None:
         """Work that came: it runs after what is here."""

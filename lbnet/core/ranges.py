@@ -67,13 +67,13 @@ class RangeSet:
 
     def remove(self, lo: int, hi: int) -> list[tuple[int, int]]:
         """Take ``[lo, hi)`` out. Returns the ranges that were really there."""
-        taken: list[tuple[int, int]] = []
         if lo >= hi:
-            return taken
+            return []
         at = bisect_right(self._los, lo) - 1
         if at >= 0 and hi <= self._his[at]:
             self._remove_inside(at, lo, hi)
             return [(lo, hi)]
+        taken: list[tuple[int, int]] = []
         first = bisect_right(self._his, lo)
         last = bisect_left(self._los, hi)
         if first >= last:

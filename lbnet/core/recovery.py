@@ -40,8 +40,10 @@ class Recovery:
     @property
     def at(self) -> float | None:
         """When :meth:`look` has something to do."""
-        times = [at for at in (self._rejoined_at, self._stall.at) if at is not None]
-        return min(times, default=None)
+        rejoined_at, stall_at = self._rejoined_at, self._stall.at
+        if rejoined_at is None or (stall_at is not None and stall_at < rejoined_at):
+            return stall_at
+        return rejoined_at
 
     def begin_again(self, now: float, workers: Collection[PeerId] | None) -> None:
         """The controller was started again: workers get some time to come back before anything is missed.

@@ -23,39 +23,39 @@ class UnkeptResults:
 
     def __init__(self, say: Callable[[Result], None]) -> None:
         self._say = say
-        self._results: deque[Result | None] = deque()
+        self._results: deque[tuple[Result | None, int]] = deque()
         self._safe = 0
         self.size_bytes = 0
         """Bytes of what is kept, about."""
 
     def add(self, result: Result) -> None:
         """A new one."""
-        self._results.append(result)
-        self.size_bytes += size_of(result)
+        size = size_of(result)
+        self._results.append((result, size))
+        self.size_bytes += size
         self._say(result)
 
     def kept(self, upto: int) -> None:
         """The first ``upto`` of this link are safe."""
         while self._results and self._safe < upto:
-            result = self._results.popleft()
-            self.size_bytes -= 0 if result is None else size_of(result)
+            self.size_bytes -= self._results.popleft()[1]
             self._safe += 1
 
     @property
     def unkept(self) -> bool:
         """Whether any is kept that somebody wants."""
-        return any(result is not None for result in self._results)
+        return any(result is not None for result, _ in self._results)
 
     def forget(self, job: JobId) -> None:
         """Nobody wants those of this job any more; they count as said."""
-        for place, result in enumerate(self._results):
+        for place, (result, size) in enumerate(self._results):
             if result is not None and result.job == job:
-                self.size_bytes -= size_of(result)
-                self._results[place] = None
+                self.size_bytes -= size
+                self._results[place] = (None, 0)
 
     def again(self) -> list[Result]:
         """The link is a new one: what is kept, which is to be said on it with :meth:`add` after its functions."""
-        results = [result for result in self._results if result is not None]
+        results = [result for result, _ in self._results if result is not None]
         self._results.clear()
         self._safe = 0
         self.size_bytes = 0
@@ -68,7 +68,8 @@ def size_of(result: Result) -> int:
     for group in result.groups:
         size += _RESULT_BYTES + len(group.data)
         for member in group.members:
-            size += sum(len(child.payload.data) for child in member.children)
+            for child in member.children:
+                size += len(child.payload.data)
     return size
 
 

@@ -45,7 +45,9 @@ class Ticket:
 
     def waiting(self, *, running: bool) -> int:
         """Tasks at the end that have not started, as far as is known."""
-        return max(self.end - max(self.upto + running, self.claimed), 0)
+        begun = self.upto + running
+        begun = max(begun, self.claimed)
+        return self.end - begun if self.end > begun else 0
 
     def cut(self, taken_from: int) -> list[Batch]:
         """Take back the tasks from ``taken_from`` on. Returns those that somebody still wants."""
@@ -86,7 +88,17 @@ class Slot:
 
     def ticket(self, number: int) -> Ticket | None:
         """The ticket with this number, if it is still out."""
-        return next((ticket for ticket in self.tickets if ticket.number == number), None)
+        for ticket in self.tickets:
+            if ticket.number == number:
+                return ticket
+        return None
+
+    def any_ticket(self, number: int) -> Ticket | None:
+        """The ticket with this number, if something of it may still be missing."""
+        for ticket in self.lagging:
+            if ticket.number == number:
+                return ticket
+        return self.ticket(number)
 
     def all_tickets(self) -> Iterator[Ticket]:
         """Tickets of which something may still be missing."""
@@ -95,10 +107,13 @@ class Slot:
 
     def reported(self, job: JobId, member: Member) -> None:
         """The result of these tasks has come."""
-        for ticket in self.all_tickets():
+        for ticket in self.tickets:
             if ticket.batch.origin == member.origin and ticket.batch.job == job:
                 ticket.unreported.remove(member.lo, member.hi)
         if self.lagging:
+            for ticket in self.lagging:
+                if ticket.batch.origin == member.origin and ticket.batch.job == job:
+                    ticket.unreported.remove(member.lo, member.hi)
             self.lagging = [ticket for ticket in self.lagging if ticket.unreported]
 
     def weigh(self, durations: Durations) -> tuple[float, float]:
@@ -122,7 +137,7 @@ class Slot:
     @property
     def traps(self) -> bool:
         """Whether tasks may wait behind its running one."""
-        return sum(ticket.left for ticket in self.tickets) > 1
+        return sum([ticket.left for ticket in self.tickets]) > 1
 
     def tails(self) -> list[tuple[Ticket, int]]:
         """Tickets with the number of tasks at their ends that have not started, as far as is known."""

@@ -65,8 +65,8 @@ class PayloadStore:
             batch = self._batches[key]
             overlap = min(hi, batch.hi) - max(lo, batch.lo)
             if overlap > 0:
-                self._remaining[key] -= overlap
-                if self._remaining[key] <= 0:
+                remaining = self._remaining[key] = self._remaining[key] - overlap
+                if remaining <= 0:
                     del self._batches[key], self._remaining[key]
                     del bases[at]
                     self.size_bytes -= len(batch.payload.data)

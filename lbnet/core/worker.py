@@ -15,7 +15,7 @@ from lbnet import limits
 from lbnet.core import checks, effects, events
 from lbnet.core.balancer import Load
 from lbnet.core.compute import Compute
-from lbnet.core.decisions import decisions_of
+from lbnet.core.decisions import carry_out
 from lbnet.core.departure import Departure
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
@@ -174,8 +174,7 @@ class Worker:
                 self._arm(other)
 
     def _balance(self, view: WorkerView) -> None:
-        for decision in decisions_of(self._half, view, self._failed):
-            self._decide(decision)
+        carry_out(self._half, view, self._decide, self._failed)
 
     def _failed(self, error: Exception) -> None:
         self.strategy_error = error
@@ -218,8 +217,8 @@ class Worker:
         for other in (self._look_at, self._compute.resting_until):
             if other is not None:
                 at = other if at is None else min(at, other)
-        hungry = self._asked_to_split or self._view.free_slots or self._exchange.wanted
-        if hungry and (self._queue.tasks or self._compute.traps()):
+        traps = self._queue.tasks or self._compute.traps()
+        if traps and (self._asked_to_split or self._view.free_slots or self._exchange.wanted):
             trapped_at = self._view.now + max(self._compute.longest_s, limits.CLAIM_DOUBT_S)
             at = trapped_at if at is None else min(at, trapped_at)
         if self.liveness.deadline_s:
@@ -250,8 +249,7 @@ class Worker:
         self._view.offered_s = 0.0
 
     def _set_hungry(self) -> None:
-        wanted = self._asked_to_split or self._view.free_slots > 0 or self._exchange.wanted
-        hungry = wanted and not self._queue.tasks
+        hungry = not self._queue.tasks and (self._asked_to_split or self._view.free_slots > 0 or self._exchange.wanted)
         if hungry != self._hungry:
             self._hungry = hungry
             self._do(effects.SetHungry(hungry))

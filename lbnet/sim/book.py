@@ -21,7 +21,7 @@ class Tasks:
         self.base = base
         self.tasks: Sequence[Task] = ()
         self.sums: list[float] | None = None
-        plain = [task for task in tasks if not isinstance(task, Unit)]
+        plain = [task for task in tasks if type(task) is float or not isinstance(task, Unit)]
         if len(plain) < len(tasks):
             self.tasks = tasks
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 
 from lbnet.errors import UsageError
@@ -23,7 +24,7 @@ class Engine:
         virtual_s_max: seconds before the run is given up.
     """
 
-    __slots__ = ("_heap", "_number", "_stopped", "events", "events_max", "now", "virtual_s_max")
+    __slots__ = ("_heap", "_numbers", "_stopped", "events", "events_max", "now", "virtual_s_max")
 
     def __init__(self, events_max: int = EVENTS_MAX, virtual_s_max: float = VIRTUAL_S_MAX) -> None:
         self.now = 0.0
@@ -31,13 +32,12 @@ class Engine:
         self.events_max = events_max
         self.virtual_s_max = virtual_s_max
         self._heap: list[tuple[float, int, Callable[[Any], None], Any]] = []
-        self._number = 0
+        self._numbers = count()
         self._stopped = False
 
     def at(self, when: float, callback: Callable[[Any], None], argument: Any) -> None:
         """Call ``callback(argument)`` at ``when``, a virtual second that has not passed."""
-        self._number += 1
-        heappush(self._heap, (when, self._number, callback, argument))
+        heappush(self._heap, (when, next(self._numbers), callback, argument))
 
     def stop(self) -> None:
         """Let :meth:`run` return after the callback that runs now."""
@@ -54,19 +54,24 @@ class Engine:
         """
         heap = self._heap
         end = self.virtual_s_max if until is None else until
+        events, events_max = self.events, self.events_max
         self._stopped = False
-        while heap and not self._stopped:
-            entry = heappop(heap)
-            when, _, callback, argument = entry
-            if when > end or self.events >= self.events_max:
-                heappush(heap, entry)
-                if until is not None and when > until:
-                    break
-                self._give_up(when)
-            assert when >= self.now, "time runs forward"
-            self.now = when
-            self.events += 1
-            callback(argument)
+        try:
+            while heap and not self._stopped:
+                entry = heappop(heap)
+                when, _, callback, argument = entry
+                if when > end or events >= events_max:
+                    heappush(heap, entry)
+                    if until is not None and when > until:
+                        break
+                    self.events = events
+                    self._give_up(when)
+                assert when >= self.now, "time runs forward"
+                self.now = when
+                events += 1
+                callback(argument)
+        finally:
+            self.events = events
         if until is not None and not self._stopped:
             self.now = max(self.now, until)
         return self._stopped

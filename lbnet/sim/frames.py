@@ -60,24 +60,18 @@ _BY_FIELD: dict[str, Callable[[Any], int]] = {
 
 _Parts = tuple[int, tuple[tuple[str, Callable[[Any], int]], ...]]
 _PARTS: dict[type, _Parts] = {}
-_FIXED: dict[type, int] = {}
 
 
 def _learn(kind: type) -> _Parts:
     names = [field.name for field in fields(kind)]
     special = tuple((name, _BY_FIELD[name]) for name in names if name in _BY_FIELD)
     parts = _PARTS[kind] = (FRAME_BYTES + FIELD_BYTES * (len(names) - len(special)), special)
-    if not special:
-        _FIXED[kind] = parts[0]
     return parts
 
 
 def size_bytes(message: Any) -> int:
     """About so many bytes: of a message, or of an event of a slot, which crosses a pipe much the same."""
     kind = type(message)
-    size = _FIXED.get(kind)
-    if size is not None:
-        return size
     size, special = _PARTS.get(kind) or _learn(kind)
     for name, measure in special:
         size += measure(getattr(message, name))

@@ -5,7 +5,7 @@ It must not know of time, nor of slots.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lbnet import limits
@@ -30,10 +30,13 @@ def plain_groups(book: Book, batch: Batch, lo: int, hi: int, seconds: float, *, 
         return [Group(COMBINED if reduce else SILENT, data, (_member(batch, lo, hi),), seconds, None)]
     most = max(1, limits.LINK_BUFFER_HIGH_BYTES // max(1, book.workload.result_bytes))
     share = seconds / (hi - lo)
-    return [
-        Group(VALUES, book.result_zeros(end - begin), (_member(batch, begin, end),), share * (end - begin), None)
-        for begin, end in _portions(lo, hi, most)
-    ]
+    groups = []
+    while lo < hi:
+        end = min(hi, lo + most)
+        data = book.result_zeros(end - lo)
+        groups.append(Group(VALUES, data, (_member(batch, lo, end),), share * (end - lo), None))
+        lo = end
+    return groups
 
 
 def groups_of(book: Book, batch: Batch, entries: list[Entry], *, reduce: bool) -> list[Group]:
@@ -91,10 +94,6 @@ def _number(book: Book, value: int) -> bytes:
 def _member(batch: Batch, lo: int, hi: int, run: RunId = ROOT) -> Member:
     root = lo if batch.origin == ROOT else batch.root
     return Member(batch.origin, lo, hi, root, batch.parent_origin, batch.parent_index, run, ())
-
-
-def _portions(lo: int, hi: int, most: int) -> Iterable[tuple[int, int]]:
-    return ((begin, min(begin + most, hi)) for begin in range(lo, hi, most))
 
 
 def _neighbours(entries: list[Entry]) -> Iterator[list[Entry]]:

@@ -120,8 +120,12 @@ class Process(ABC):
             self._inbox.append(item)
             return
         self._busy = True
-        now = self.engine.now
-        self._begin(item, max(now, self._free_at))
+        now, free_at = self.engine.now, self._free_at
+        start = max(free_at, now)
+        if self._cores is None:
+            self._work(item, start)
+        else:
+            self.engine.at(start, self._want_core, item)
 
     def post_all(self, items: list[Item]) -> None:
         """Several events have come at once."""
@@ -131,12 +135,6 @@ class Process(ABC):
     def decoding_s(self, message: Any) -> float:
         """What it costs this process to take this message."""
         return self.event_s + self.message_s + self.byte_s * size_bytes(message)
-
-    def _begin(self, item: Item, start: float) -> None:
-        if self._cores is None:
-            self._work(item, start)
-        else:
-            self.engine.at(start, self._want_core, item)
 
     def _want_core(self, item: Item) -> None:
         assert self._cores is not None
@@ -161,4 +159,5 @@ class Process(ABC):
             if self._cores is not None:
                 self.engine.at(end, self._cores.release, None)
             self._busy = False
-            self._inbox.clear()
+            if self._inbox:
+                self._inbox.clear()

@@ -35,7 +35,6 @@ class Record:
 
     def __init__(self, timeline: Timeline | None) -> None:
         self.timeline = timeline
-        self.handled = 0
         self.counts: dict[str, dict[type[Message], int]] = {
             "client to controller": {},
             "worker to controller": {},
@@ -45,6 +44,7 @@ class Record:
         }
         self.controller_times = array("d")
         self._digest = hashlib.blake2b(digest_size=16)
+        self._taken_in = 0
         self._times = array("d")
         self._lines = array("Q")
 
@@ -56,12 +56,19 @@ class Record:
 
     def note(self, now: float, who: PeerId, event: Event, effects: int) -> None:
         """An event was handled, and so many effects followed."""
-        self.handled += 1
-        kind = type(event.message) if type(event) is Received else type(event)
-        self._times.append(now)
-        self._lines.append(who << 40 | _NUMBERS[kind] << 24 | min(effects, _EFFECTS_MAX))
-        if len(self._times) >= _LINES:
+        kind: type = type(event)
+        if kind is Received:
+            kind = type(event.message)  # type: ignore[union-attr]
+        times = self._times
+        times.append(now)
+        self._lines.append(who << 40 | _NUMBERS[kind] << 24 | (min(_EFFECTS_MAX, effects)))
+        if len(times) >= _LINES:
             self._take_in()
+
+    @property
+    def handled(self) -> int:
+        """Events that were noted."""
+        return self._taken_in + len(self._times)
 
     def digest(self) -> str:
         """Of everything that was noted: two runs are the same if and only if theirs are."""
@@ -69,6 +76,7 @@ class Record:
         return self._digest.copy().hexdigest()
 
     def _take_in(self) -> None:
+        self._taken_in += len(self._times)
         for column in (self._times, self._lines):
             if sys.byteorder == "big":
                 column.byteswap()
