@@ -73,6 +73,11 @@ class Balancer:
         return MappingProxyType(self._idle)
 
     @property
+    def anyone_idle(self) -> bool:
+        """Whether any worker wants work."""
+        return bool(self._idle)
+
+    @property
     def offers(self) -> Mapping[PeerId, float]:
         """Standing offers of surplus, in seconds."""
         return _Seconds(self._offers)

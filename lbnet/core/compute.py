@@ -270,7 +270,10 @@ class Compute:
 
     def traps(self) -> bool:
         """Whether tasks wait in a slot, behind one that runs."""
-        return any(slot.traps for slot in self.slots)
+        for slot in self.slots:  # noqa: SIM110 - see :attr:`ready`
+            if slot.traps:
+                return True
+        return False
 
     def runs(self) -> bool:
         """Whether any slot runs a task, which may split."""

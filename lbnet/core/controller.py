@@ -329,21 +329,23 @@ class Controller:
                 break
         else:
             return
-        first = next(iter(self._balancer.workers), None)
-        if first is None:
+        workers = self._balancer.workers
+        if not workers:
             return
         for job in self._jobs.in_order():
             if job.options.placement == "first" and job.backlog:
+                first = workers[0]
                 for batches in placement.everything(job):
                     self._send_work(first, batches)
-        idle = self._balancer.idle
-        for peer in sorted(idle, key=idle.__getitem__) if idle else ():
-            batches = self._grant(peer, self._jobs.in_order())
-            if not batches:
-                break
-            self._send_work(peer, batches)
-            # The job that was served goes to the end of the line.
-            self._jobs.running[batches[0].job] = self._jobs.running.pop(batches[0].job)
+        if self._balancer.anyone_idle:
+            idle = self._balancer.idle
+            for peer in sorted(idle, key=idle.__getitem__):
+                batches = self._grant(peer, self._jobs.in_order())
+                if not batches:
+                    break
+                self._send_work(peer, batches)
+                # The job that was served goes to the end of the line.
+                self._jobs.running[batches[0].job] = self._jobs.running.pop(batches[0].job)
         for job in self._jobs.take_pressing():
             for peer in self._balancer.workers:
                 self._press(job, peer)

@@ -330,6 +330,8 @@ class Exchange:
         """Serve the requesters whose links are ready."""
         if self._waiting:
             self._invite()
+        if not self._gifts:
+            return
         for requester, gift in list(self._gifts.items()):
             gift.held_until = None
             if not self._stock.queued_tasks():

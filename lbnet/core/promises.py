@@ -119,7 +119,9 @@ class Promises:
 
     def heard(self, worker: PeerId, result: messages.Result) -> None:
         """A RESULT came from a worker."""
-        results = self._results.setdefault(worker, _Results())
+        results = self._results.get(worker)
+        if results is None:
+            results = self._results[worker] = _Results()
         results.came += 1
         if not self._journal:
             results.untold_bytes += size_of(result)

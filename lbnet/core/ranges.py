@@ -53,6 +53,11 @@ class RangeSet:
         """Put ``[lo, hi)`` in; what is there already stays."""
         if lo >= hi:
             return
+        if not self._los:
+            self._los.append(lo)
+            self._his.append(hi)
+            self._count = hi - lo
+            return
         # The ranges that touch or overlap [lo, hi) become one with it.
         first = bisect_left(self._his, lo)
         last = bisect_right(self._los, hi)

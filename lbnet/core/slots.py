@@ -137,7 +137,10 @@ class Slot:
     @property
     def traps(self) -> bool:
         """Whether tasks may wait behind its running one."""
-        return sum([ticket.left for ticket in self.tickets]) > 1
+        left = 0
+        for ticket in self.tickets:
+            left += ticket.left
+        return left > 1
 
     def tails(self) -> list[tuple[Ticket, int]]:
         """Tickets with the number of tasks at their ends that have not started, as far as is known."""

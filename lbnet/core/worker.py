@@ -98,7 +98,7 @@ class Worker:
         self._view.now = now
         kind: type = type(event)
         liveness = self.liveness
-        if isinstance(event, events.Received):
+        if kind is events.Received:
             if liveness.deadline_s:
                 liveness.heard(event.peer, now)
             kind = type(event.message)
@@ -155,9 +155,10 @@ class Worker:
         if not compute.ready:
             self._arm(self.liveness.look_at)
             return
-        view = self.view()
+        compute.weigh()
+        view = self._view
         self._look_at = None
-        self._balance(view)
+        carry_out(self._half, view, self._decide, self._failed)
         if view.stock_s <= 0:
             # Whatever the strategy thinks: new work, and the search for lost work, wait for this word.
             self._say_idle()
@@ -172,9 +173,6 @@ class Worker:
         for other in (at, self._exchange.patience_at(), self.liveness.look_at):
             if other is not None:
                 self._arm(other)
-
-    def _balance(self, view: WorkerView) -> None:
-        carry_out(self._half, view, self._decide, self._failed)
 
     def _failed(self, error: Exception) -> None:
         self.strategy_error = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -21,7 +22,7 @@ class Tasks:
         self.base = base
         self.tasks: Sequence[Task] = ()
         self.sums: list[float] | None = None
-        plain = [task for task in tasks if type(task) is float or not isinstance(task, Unit)]
+        plain = tasks if isinstance(tasks, array) else [task for task in tasks if not isinstance(task, Unit)]
         if len(plain) < len(tasks):
             self.tasks = tasks
         else:
@@ -45,8 +46,7 @@ class Book:
         found = self._payloads.get((origin, payload.base))
         if found is None:
             assert origin == ROOT, "what was spawned is written down before it leaves its slot"
-            items = range(payload.base, payload.base + payload.count)
-            found = Tasks(payload.base, [self.workload.task(index) for index in items])
+            found = Tasks(payload.base, self.workload.tasks(payload.base, payload.base + payload.count))
             self._payloads[origin, payload.base] = found
         return found
 

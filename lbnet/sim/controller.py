@@ -48,6 +48,8 @@ class ControllerNode(Node):
         self.core = core
         self.client: PeerId | None = None
         self._record = record
+        self._from_client = record.counts["client to controller"]
+        self._from_workers = record.counts["worker to controller"]
 
     def take(self, item: Item) -> float:
         """Handle an event. A message from beyond a link that is closed is not heard."""
@@ -56,9 +58,7 @@ class ControllerNode(Node):
         if type(event) is Received:
             if self.is_stale(item, event.peer):
                 return now
-            counts = self._record.counts[
-                "client to controller" if event.peer == self.client else "worker to controller"
-            ]
+            counts = self._from_client if event.peer == self.client else self._from_workers
             kind = type(event.message)
             counts[kind] = counts.get(kind, 0) + 1
             self._record.controller_times.append(now)

@@ -29,6 +29,10 @@ class Flat(Workload):
         """The seconds of task ``index``."""
         return self._seconds[index]
 
+    def tasks(self, lo: int, hi: int) -> array[float]:
+        """The seconds of tasks ``[lo, hi)``."""
+        return self._seconds[lo:hi]
+
     def expected(self) -> int:
         """How many tasks there are."""
         return self.items

@@ -79,6 +79,10 @@ class Workload(ABC):
     def task(self, index: int) -> Task:
         """Item ``index``: always the same seconds, or a new unit in the same state."""
 
+    def tasks(self, lo: int, hi: int) -> Sequence[Task]:
+        """Items ``[lo, hi)``. An array of seconds says that none of them is a unit."""
+        return [self.task(index) for index in range(lo, hi)]
+
     def expected(self) -> int | None:
         """The sum of all results if it is known, else None."""
         return None

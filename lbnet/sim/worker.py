@@ -75,6 +75,8 @@ class WorkerNode(Node):
         self.hungry = False
         self._around = around
         self._record = record
+        self._from_controller = record.counts["controller to worker"]
+        self._from_workers = record.counts["worker to worker"]
         self._pipe_s = costs.pipe_s
         self._urgent: deque[Event] = deque()
         self._slots = [
@@ -107,7 +109,7 @@ class WorkerNode(Node):
         if type(event) is Received:
             if self.is_stale(item, event.peer):
                 return now
-            counts = self._record.counts["controller to worker" if event.peer == CONTROLLER else "worker to worker"]
+            counts = self._from_controller if event.peer == CONTROLLER else self._from_workers
             kind = type(event.message)
             counts[kind] = counts.get(kind, 0) + 1
             if self._record.timeline is not None:

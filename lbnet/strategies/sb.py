@@ -81,5 +81,6 @@ class _Worker(WorkerStrategy):
     def balance(self, view: WorkerView) -> Iterator[WorkerDecision]:
         if view.idle_is_news:
             yield TellIdle()
-        if view.unit_completed and view.surplus_s >= max(limits.SURPLUS_MIN_S, _NEWS_FACTOR * view.offered_s):
+        surplus_s = view.surplus_s if view.unit_completed else 0.0
+        if surplus_s >= limits.SURPLUS_MIN_S and surplus_s >= _NEWS_FACTOR * view.offered_s:
             yield TellNonIdle()
