@@ -98,7 +98,7 @@ class Worker:
         self._view.now = now
         kind: type = type(event)
         liveness = self.liveness
-        if kind is events.Received:
+        if isinstance(event, events.Received):
             if liveness.deadline_s:
                 liveness.heard(event.peer, now)
             kind = type(event.message)
