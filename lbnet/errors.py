@@ -18,6 +18,7 @@
         ├── TaskTimeoutError        it ran longer than ``task_timeout_s``
         ├── SpawnedValueError       a spawned task returned a value and the job has no ``reduce=``
         ├── SpawnedTaskError        a task that this item spawned failed
+        ├── SpawnLimitError         a job's tasks spawned more than may wait at once
         ├── InputError              the iterable of items raised midway
         └── NoWorkersError          nobody was left who could run it
 
@@ -98,6 +99,10 @@ class SpawnedValueError(TaskError):
 
 class SpawnedTaskError(TaskError):
     """A task that this item spawned failed; ``__cause__`` is its error."""
+
+
+class SpawnLimitError(TaskError):
+    """The tasks of a job have spawned more than may wait at once; the sentence says where the limit is."""
 
 
 class InputError(TaskError):

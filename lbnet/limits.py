@@ -203,6 +203,21 @@ INPUTS_BYTES_MAX = 1 << 30
 INPUTS_LOOK_BYTES = 1 << 20
 """After so many bytes of inputs the controller looks how many there are in all."""
 
+SPAWN_BYTES_MAX = 256 << 20
+"""Of the arguments of what one task spawns: its RESULT names all of that, in one frame. More is the task's error."""
+
+QUEUE_BYTES_MAX = 256 << 20
+"""Of the tasks that wait at one worker: past it, half goes to the controller.
+
+A running task cannot wait for room in its own queue, which may drain only when it ends.
+"""
+
+STORE_BYTES_MAX = 4 << 30
+"""Of the inputs of unfinished tasks at the controller, with what tasks have spawned: past it, a job that spawns ends.
+
+Nothing else would make room: what waits can run only if what has run is taken.
+"""
+
 OUTCOMES_BYTES_MAX = 32 << 20
 """Results of a detached job that wait in the controller's memory for somebody to take them: a journal takes more."""
 
@@ -216,7 +231,10 @@ DURATION_FUNCTIONS_MAX = 1_000
 """Functions whose measured durations are remembered, the latest used."""
 
 EARLY_RESULTS_MAX = 1_000_000
-"""Results of children whose parent's result has not come yet, per job."""
+"""Results of children whose parent's result has not come yet, per job. More are dropped, and their tasks run again."""
+
+EARLY_BYTES_MAX = 256 << 20
+"""Bytes of those."""
 
 TRACEBACK_CHARS_MAX = 20_000
 """Of a task's traceback: the two ends are kept."""

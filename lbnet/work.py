@@ -57,6 +57,7 @@ def spawn(fn: Callable[..., Any], *args: Any) -> None:
         UsageError: called outside of a task.
         FunctionSerializeError: ``fn`` cannot be pickled.
         ItemSerializeError: an argument cannot be pickled.
+        SpawnLimitError: this task has spawned more than a message can name.
 
     Example::
 

@@ -52,6 +52,7 @@ class Plan:
         heavy: the first item is half of all work.
         detached: whether the job outlives its client.
         aside: the controller has little memory for outcomes of such a job.
+        crowded: workers have little memory for what waits.
         client_crashes: deaths of the client; another one takes the job over.
         mutes: links that swallow what is said, one way or both, until somebody gives them up.
         full_disks: how often nothing can be written for a while.
@@ -86,6 +87,7 @@ class Plan:
     heavy: bool = False
     detached: bool = False
     aside: bool = False
+    crowded: bool = False
     client_crashes: int = 0
     mutes: int = 0
     full_disks: int = 0

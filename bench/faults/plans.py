@@ -16,6 +16,8 @@ CALM = {
     "combined trees, spread": Plan(placement="spread", items=6, units=10, slots=2),
     "one worker": Plan(items=3, units=10, workers=1, slots=3),
     "no direct links": Plan(items=3, units=20, refused=1.0),
+    "little room": Plan(reduce=False, items=4, units=20, slots=2, crowded=True),
+    "little room, combined": Plan(placement="spread", items=6, units=10, crowded=True),
     "workers come later": Plan(items=4, units=16, workers=1, joins=3, placement="spread"),
 }
 ROUGH = {

@@ -72,4 +72,5 @@ def plan_of(seed: int, mode: str, strategy: str = "") -> Plan:
         deadline_s=deadline_s,
         harsh=mode == "harsh",
     )
-    return replace(plan, aside=plan.journal and plan.detached and chance())
+    plan = replace(plan, aside=plan.journal and plan.detached and chance())
+    return replace(plan, crowded=chance(0.3))

@@ -29,6 +29,7 @@ from lbnet.core.promises import Promises
 from lbnet.core.recovery import Recovery
 from lbnet.core.slots import Ticket
 from lbnet.core.stall import StallWatch
+from lbnet.core.worker import Worker
 from lbnet.protocol.records import Outcome
 from lbnet.types import COMBINED, FAILED, Batch, Group, PeerId, RunId
 
@@ -154,6 +155,16 @@ def what_was_set_aside_is_told_to_whoever_is_there(plant: Plant) -> None:
 def outcomes_before_it_is_known_what_was_seen(plant: Plant) -> None:
     """Outcomes before it is known what was seen."""
     plant.set(Job, "attached", property(lambda _: True, lambda *_: None))
+
+
+def a_queue_without_a_limit(plant: Plant) -> None:
+    """A queue without a limit."""
+    plant.set(Worker, "_hand_back", lambda _: None)
+
+
+def what_does_not_fit_is_dropped(plant: Plant) -> None:
+    """What does not fit a worker's memory is dropped."""
+    plant.set(Worker, "_hand_back", lambda worker: worker._queue.drop(lambda _: True))
 
 
 def tasks_of_a_worker_that_leaves_are_blamed(plant: Plant) -> None:
@@ -320,6 +331,8 @@ TEETH: tuple[Bug, ...] = (
     Bug(what_was_set_aside_is_told_to_whoever_is_there, "results are set aside"),
     Bug(outcomes_before_it_is_known_what_was_seen, "links to the controller break"),
     Bug(tickets_of_a_job_that_was_over_count_for_the_same_job, "the controller dies"),
+    Bug(a_queue_without_a_limit, "little room"),
+    Bug(what_does_not_fit_is_dropped, "little room"),
     Bug(a_worker_leaves_with_what_was_on_its_way, "workers leave"),
     Bug(what_descends_from_a_cancelled_item_goes_on, "items are cancelled"),
 )

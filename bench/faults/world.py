@@ -97,6 +97,9 @@ class ModelClient:
 OUTCOMES_BYTES = 200
 """In the controller's memory, where there is little of it."""
 
+QUEUE_BYTES = 20
+"""In a worker's: two or three parts of a tree."""
+
 
 def _kept(outbox: Outbox) -> tuple[int, int, list[records.Outcome]]:
     return outbox.taken, outbox.aside, outbox.kept()
@@ -248,7 +251,9 @@ class World:
         peer = self._new_peer()
         slots = [ModelSlot() for _ in range(self.plan.slots)]
         draw = random.Random(f"{self.seed} {peer}").random
-        core = Worker(peer, f"worker-{peer}", self.plan.slots, self._load, draw, Liveness(self.plan.deadline_s))
+        queue_bytes = QUEUE_BYTES if self.plan.crowded else limits.QUEUE_BYTES_MAX
+        liveness = Liveness(self.plan.deadline_s)
+        core = Worker(peer, f"worker-{peer}", self.plan.slots, self._load, draw, liveness, queue_bytes)
         if len(self._slow_workers) < self.plan.slow_workers:
             self._slow_workers.add(peer)
         self.workers[peer] = ModelWorker(core, slots)
@@ -552,6 +557,7 @@ class World:
         worker = self.workers[me]
         done = worker.core.handle(event, self.now)
         self._note(me, event, done)
+        self._rule(not worker.core.holds_too_much, "more waits at a worker than should")
         for effect in done:
             if isinstance(effect, effects.Send):
                 self._relays += isinstance(effect.message, messages.Relay)

@@ -290,9 +290,9 @@ class Compute:
         self.weigh()
         return self._view.surplus_s
 
-    def donate(self, seconds: float) -> tuple[Batch, ...]:
+    def donate(self, seconds: float, size_bytes_max: float = limits.GRANT_BYTES_SOFT) -> tuple[Batch, ...]:
         """About so many seconds of work from the back of the queue, and one task at least."""
-        return tuple(self.queue.donate(seconds))
+        return tuple(self.queue.donate(seconds, size_bytes_max))
 
     def introduce(self, batch: Batch, to: PeerId, link: Introductions | None) -> None:
         """Tell ``to`` what it must know of a batch's job first; without a link to it, tell the controller."""

@@ -84,7 +84,9 @@ class Controller:
         client_grace_s: float = limits.CLIENT_GRACE_S,
         deadline_s: float = 0.0,
         outcomes_bytes: int = limits.OUTCOMES_BYTES_MAX,
+        store_bytes: int = limits.STORE_BYTES_MAX,
     ) -> None:
+        self._store_bytes = store_bytes
         self._balancer = Balancer(load, strategy, self._send)
         self._promises = Promises(
             self._do, self._send, journal=journal, patient=self._is_patient, memory_bytes=outcomes_bytes
@@ -394,7 +396,7 @@ class Controller:
     def _fail_all(self) -> None:
         for job in list(self._jobs.running.values()):
             reason = f"no worker is left; the last one was lost ({self._last_worker_lost})"
-            self._jobs.end(job, "failed", reason, self._now)
+            self._jobs.end(job, "failed", reason, self._now, "NoWorkersError")
 
     def _on_ended(self, job: Job) -> None:
         """Whoever knows of a job is told that it is over: who got all of its work from others was told by them."""
@@ -598,7 +600,20 @@ class Controller:
             self._promises.happens(job, records.Results(job.id, peer, worker.name, worker.slots, tuple(good)))
             if job.options.priority and job.backlog and self._jobs.presses(job):
                 self._press(job, peer)
+            if any(group.spawned for group in good):
+                self._check_store(job)
         self._jobs.end_if_complete(job, self._now)
+
+    def _check_store(self, job: Job) -> None:
+        """What tasks spawn must be kept until it has run. The job that made it too much is ended."""
+        held = self.input_bytes
+        if held > self._store_bytes and job.id in self._jobs.running:
+            reason = (
+                f"the tasks that wait hold {held:,} bytes of arguments, {job.store.size_bytes:,} of them in job "
+                f"{job.id}, whose tasks spawned more; the limit of the controller is {self._store_bytes:,}. "
+                "Let tasks spawn less before they end, or pass what is large in files"
+            )
+            self._jobs.end(job, "failed", reason, self._now, "SpawnLimitError")
 
     # --- sending ----------------------------------------------------------------------------------
 

@@ -44,8 +44,8 @@ class Stock(Protocol):
     def runs(self) -> bool:
         """Whether any slot runs a task, which may split."""
 
-    def donate(self, seconds: float) -> tuple[Batch, ...]:
-        """About so many seconds of work, and one task at least. There are queued tasks."""
+    def donate(self, seconds: float, size_bytes_max: float = limits.GRANT_BYTES_SOFT) -> tuple[Batch, ...]:
+        """About so many seconds of work, or bytes of payloads, and one task at least. There are queued tasks."""
 
     def introduce(self, batch: Batch, to: PeerId, link: Introductions | None) -> None:
         """Tell ``to`` what it must know of a batch's job first; without a link to it, tell the controller."""
@@ -418,13 +418,17 @@ class Exchange:
     def give_back(self) -> None:
         """Hand all that is queued to the controller, which places it anew."""
         while self._stock.queued_tasks():
-            batches = self._stock.donate(_ALL_S)
-            self._transfers += 1
-            self._sent[self._transfers] = (CONTROLLER, batches)
-            self._relayed.add(self._transfers)
-            for batch in batches:
-                self._stock.introduce(batch, CONTROLLER, None)
-            self._do(effects.Send(CONTROLLER, messages.Relay(CONTROLLER, self._transfers, batches)))
+            self.hand_back()
+
+    def hand_back(self, size_bytes_max: float = limits.GRANT_BYTES_SOFT) -> None:
+        """Hand about so many bytes of what is queued to the controller, from the back. There are queued tasks."""
+        batches = self._stock.donate(_ALL_S, size_bytes_max)
+        self._transfers += 1
+        self._sent[self._transfers] = (CONTROLLER, batches)
+        self._relayed.add(self._transfers)
+        for batch in batches:
+            self._stock.introduce(batch, CONTROLLER, None)
+        self._do(effects.Send(CONTROLLER, messages.Relay(CONTROLLER, self._transfers, batches)))
 
     # --- small things -------------------------------------------------------------------------------
 

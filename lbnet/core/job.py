@@ -175,7 +175,7 @@ class Job:
 
     def _ended(self, record: records.Ended) -> None:
         if record.state == "failed":
-            failure = Failure("NoWorkersError", record.reason, "", "controller", b"")
+            failure = Failure(record.kind, record.reason, "", "controller", b"")
             for lo, hi in self.ledger.unsettled():
                 for root in range(lo, hi):
                     self._tell_failure(root, failure, spawned=False)

@@ -138,10 +138,10 @@ class Jobs:
         elif job is self._governing and job.ledger.empty:
             self._govern_anew()
 
-    def end(self, job: Job, state: str, reason: str, now: float) -> None:
-        """A running job is ``done``, ``failed`` or ``cancelled``; the reason is for people."""
+    def end(self, job: Job, state: str, reason: str, now: float, kind: str = "") -> None:
+        """A running job is ``done``, ``failed`` or ``cancelled``; a reason is for people, ``kind`` for programs."""
         del self.running[job.id]
-        self._promises.happens(job, records.Ended(job.id, state, reason, now))
+        self._promises.happens(job, records.Ended(job.id, state, reason, now, kind))
         self._remember(job)
         if job is self._governing:
             self._govern_anew()

@@ -111,6 +111,7 @@ class Ledger:
     _families: dict[int, _Family] = field(default_factory=dict)
     _early: dict[tuple[RunId, int], list[Group | _Waiting]] = field(default_factory=dict)
     _early_count: int = 0
+    _early_bytes: int = 0
     _withdrawn: RangeSet = field(default_factory=RangeSet)
 
     @property
@@ -185,6 +186,7 @@ class Ledger:
             if len(kept) < len(entries):
                 dropped += [_group(entry) for entry in entries if entry not in kept]
                 self._early_count -= len(entries) - len(kept)
+                self._early_bytes -= sum(map(_bytes, entries)) - sum(map(_bytes, kept))
                 self._early[parent] = kept
                 if not kept:
                     del self._early[parent]
@@ -221,7 +223,7 @@ class Ledger:
         self._runs.clear()
         self._families.clear()
         self._early.clear()
-        self._early_count = 0
+        self._early_count = self._early_bytes = 0
 
     def commit(self, group: Group) -> list[LedgerNews]:
         """Take the result of a group of tasks. Returns what followed, in order."""
@@ -279,6 +281,7 @@ class Ledger:
             entry = _Waiting(early.group) if early.waiting else early.group
             ledger._early.setdefault((early.parent_origin, early.parent_index), []).append(entry)
             ledger._early_count += 1
+            ledger._early_bytes += _bytes(entry)
         return ledger
 
     # --- one group ----------------------------------------------------------------------------
@@ -382,6 +385,7 @@ class Ledger:
             for index in range(lo, hi) if hi - lo <= len(self._early) else self._early_indices(origin, lo, hi):
                 for entry in self._early.pop((origin, index), ()):
                     self._early_count -= 1
+                    self._early_bytes -= _bytes(entry)
                     woken.append(_group(entry))
         return woken
 
@@ -414,15 +418,22 @@ class Ledger:
         return ranges is not None and member.parent_index not in ranges
 
     def _remember(self, member: Member, entry: Group | _Waiting) -> None:
-        if self._early_count >= limits.EARLY_RESULTS_MAX:
+        size = _bytes(entry)
+        if self._early_count >= limits.EARLY_RESULTS_MAX or self._early_bytes + size > limits.EARLY_BYTES_MAX:
             self.orphans += len_of(member)  # the stall rule will have it run again, if it ever existed
             return
         self._early_count += 1
+        self._early_bytes += size
         self._early.setdefault((member.parent_origin, member.parent_index), []).append(entry)
 
 
 def _group(entry: Group | _Waiting) -> Group:
     return entry.group if isinstance(entry, _Waiting) else entry
+
+
+def _bytes(entry: Group | _Waiting) -> int:
+    group = _group(entry)
+    return len(group.data) + sum(len(child.payload.data) for child in children_of(group.members))
 
 
 def _ranges(ranges: RangeSet) -> tuple[Range, ...]:

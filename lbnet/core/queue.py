@@ -22,7 +22,7 @@ class WorkQueue:
         priority: of a job.
     """
 
-    __slots__ = ("_by_function", "_durations", "_lanes", "_priority", "_ranks", "_tasks")
+    __slots__ = ("_by_function", "_durations", "_lanes", "_priority", "_ranks", "_tasks", "size_bytes")
 
     def __init__(self, durations: Durations, priority: Callable[[JobId], int] = lambda _: 0) -> None:
         self._lanes: dict[int, deque[Batch]] = {}
@@ -31,11 +31,18 @@ class WorkQueue:
         self._durations = durations
         self._by_function: dict[bytes, int] = {}
         self._tasks = 0
+        self.size_bytes = 0.0
+        """Of the arguments of what waits: of a payload, the share of the tasks that are here."""
 
     @property
     def tasks(self) -> int:
         """How many tasks wait."""
         return self._tasks
+
+    @property
+    def batches(self) -> int:
+        """How many batches they are."""
+        return sum(map(len, self._lanes.values()))
 
     def seconds(self) -> float:
         """Estimated seconds of work that wait."""
@@ -70,10 +77,10 @@ class WorkQueue:
         self._count(batch, -len(batch))
         return batch
 
-    def donate(self, seconds: float) -> list[Batch]:
+    def donate(self, seconds: float, size_bytes_max: float = limits.GRANT_BYTES_SOFT) -> list[Batch]:
         """About ``seconds`` of work from the back of the highest priority, at least one task if there is any.
 
-        Less, if it would be over ``limits.GRANT_BYTES_SOFT``.
+        Less, if its payloads would be over ``size_bytes_max``.
         """
         given: list[Batch] = []
         size_bytes = 0
@@ -81,7 +88,7 @@ class WorkQueue:
             batch = lane[-1]
             mean_s = self._durations.guess_s(batch.payload.function)
             size_bytes += len(batch.payload.data)
-            if given and (seconds <= 0 or seconds < mean_s / 2 or size_bytes > limits.GRANT_BYTES_SOFT):
+            if given and (seconds <= 0 or seconds < mean_s / 2 or size_bytes > size_bytes_max):
                 break
             lane.pop()
             tasks = max(1, round(seconds / mean_s))
@@ -154,7 +161,9 @@ class WorkQueue:
 
     def _count(self, batch: Batch, tasks: int) -> None:
         self._tasks += tasks
-        function = batch.payload.function
+        payload = batch.payload
+        self.size_bytes = self.size_bytes + len(payload.data) * tasks / payload.count if self._tasks else 0.0
+        function = payload.function
         left = self._by_function.get(function, 0) + tasks
         if left:
             self._by_function[function] = left

@@ -55,6 +55,7 @@ class Worker:
         load: makes the load-balancing strategy of a name; raises where there is none. The controller says which.
         draw: makes random numbers, uniform in ``[0, 1)``, for strategies.
         liveness: watches its links; none is watched without.
+        queue_bytes: of the arguments of what waits here; the controller takes what is over.
 
     Attributes:
         liveness: the same.
@@ -68,9 +69,12 @@ class Worker:
         load: Load,
         draw: Callable[[], float],
         liveness: Liveness | None = None,
+        queue_bytes: int = limits.QUEUE_BYTES_MAX,
     ) -> None:
         self.me = me
         self.name = name
+        self._queue_bytes = queue_bytes
+        self._alone = False
         self._load = load
         self._strategy = ""
         self._half = WorkerStrategy()
@@ -152,6 +156,8 @@ class Worker:
             self._look_while_leaving()
             return
         compute.feed()
+        if self._queue.size_bytes > self._queue_bytes and not self._alone:
+            self._hand_back()
         if not compute.ready:
             self._arm(self.liveness.look_at)
             return
@@ -164,6 +170,16 @@ class Worker:
             self._say_idle()
         self._set_hungry()
         self._watch()
+
+    def _hand_back(self) -> None:
+        """More waits here than memory should hold: the controller takes half, and at most all but the next batch."""
+        while (excess := self._queue.size_bytes - self._queue_bytes / 2) > 0 and self._queue.batches > 1:
+            self._exchange.hand_back(min(excess, limits.GRANT_BYTES_SOFT))
+
+    @property
+    def holds_too_much(self) -> bool:
+        """Whether batches of more bytes than memory should hold wait here, though the controller is there."""
+        return not self._alone and self._queue.size_bytes > self._queue_bytes and self._queue.batches > 1
 
     def _look_while_leaving(self) -> None:
         at = self._departure.look(self._view.now)
@@ -400,6 +416,7 @@ class Worker:
         if event.peer != CONTROLLER:
             self._exchange.linked(event.peer)
             return
+        self._alone = False
         # We are back. It may be another process than the one that we knew, and know no more than its journal says.
         self._run_here(self._exchange.adrift())  # what was sent through it while it was away
         self._tell(messages.Rejoined(tuple(self._jobs)))
@@ -417,6 +434,7 @@ class Worker:
         self.liveness.closed(event.peer)
         self._view.told_idle_s = None
         if event.peer == CONTROLLER:
+            self._alone = True
             self._printing.alone()
             self._withdraw()
             self._view.listed = False

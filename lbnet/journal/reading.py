@@ -16,7 +16,7 @@ from lbnet.errors import JournalError
 from lbnet.journal.sums import SUM_BYTES, read_mark, read_state, sum_of
 
 APPLICATION_ID = 0x6C626E74
-VERSION = 2
+VERSION = 3
 
 _MAY_PASS = frozenset({
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM,

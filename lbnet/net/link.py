@@ -4,12 +4,13 @@ It checks that a peer says only what its role may say; it must not know what mes
 
 Memory: a peer that makes us send more than it reads must not fill our memory, so a *throttled* link reads
 nothing from its peer while more than ``limits.LINK_BUFFER_HIGH_BYTES`` wait to be sent to it. Two ends that
-both did so could wait for each other for ever. Therefore exactly one end of one kind of link is throttled:
-the controller's end of its links to clients. A client always reads, so what waits for it gets shorter and
-the controller reads on. Links of workers are never throttled. It would bound nothing, since a worker is
-sent new work only after it took the last and said IDLE; and its results and acknowledgements would have to
-wait behind a large batch that is on its way to it. Any link may be *held*, and is not read for as long as what its
-peer says would have to wait elsewhere: for the disk, which waits for no link.
+both did so could wait for each other for ever. Therefore exactly one end of one kind of link is throttled: the
+controller's end of its links to clients. A client always reads, so what waits for it gets shorter and the
+controller reads on. Links of workers are never throttled. It would bound nothing, since a worker is sent new
+work only after it took the last and said IDLE; and its results and acknowledgements would have to wait behind a
+large batch that is on its way to it. What a worker's slots make waits in their pipes instead, for as long as
+the worker's own link is *behind* (:attr:`Link.on_behind`). Any link may be *held*, and is not read for as long
+as what its peer says would have to wait elsewhere: for the disk, which waits for no link.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Link(asyncio.Protocol):
         own_address: where this end is.
         greeted: whether the greeting is over.
         closed: set when the connection is gone.
+        on_behind: called when more than ``limits.LINK_BUFFER_HIGH_BYTES`` wait to be sent (True), and when most of that
+            is sent or the connection is gone (False).
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Link(asyncio.Protocol):
         self.own_address = Address("?", 0)
         self.greeted = False
         self.closed = asyncio.Event()
+        self.on_behind: Callable[[bool], None] | None = None
 
     # --- for the driver -------------------------------------------------------------------------
 
@@ -172,19 +176,25 @@ class Link(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Too much waits to be sent."""
-        self._behind = True
-        self._read_or_not()
+        self._is_behind(True)
 
     def resume_writing(self) -> None:
         """Most of it is sent."""
-        self._behind = False
-        self._read_or_not()
+        self._is_behind(False)
+
+    def _is_behind(self, behind: bool) -> None:
+        if behind != self._behind:
+            self._behind = behind
+            self._read_or_not()
+            if self.on_behind is not None:
+                self.on_behind(behind)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         reason = self._reason or (f"the connection broke: {exc}" if exc else "the peer closed the connection")
         self._transport = None
         self._out.clear()
+        self._is_behind(False)
         self.closed.set()
         self._on_closed(self, reason)
 

@@ -187,13 +187,21 @@ class WorkerNode:
         self.peer = welcome.peer
         self.name = self._given_name or f"worker-{welcome.peer}"
         self._cluster = welcome.cluster
-        self._links[CONTROLLER] = link
-        self._peers[link] = CONTROLLER
+        self._up(link)
         draw = random.Random().random  # noqa: S311 - whom to ask for work is no secret
         liveness = Liveness(welcome.deadline_s, self._deadline_s)
         self._worker = Worker(welcome.peer, self.name, self._slots, self._load, draw, liveness)
         self._bystander.start(liveness.deadline_s)
         self._drain()
+
+    def _up(self, link: Link) -> None:
+        """The link to the controller. While too much waits to be sent by it, slots wait with what they make."""
+        self._links[CONTROLLER] = link
+        self._peers[link] = CONTROLLER
+        link.on_behind = self._hold
+
+    def _hold(self, behind: bool) -> None:
+        self._pool.hold(behind)
 
     # --- joining again --------------------------------------------------------------------------
 
@@ -243,8 +251,7 @@ class WorkerNode:
     def _on_welcome_again(self, link: Link, welcome: Welcome) -> None:
         if (welcome.cluster, welcome.peer) == (self._cluster, self.peer):
             _log.info("the controller is back")
-            self._links[CONTROLLER] = link
-            self._peers[link] = CONTROLLER
+            self._up(link)
             assert self._worker is not None, "it has joined before"
             self._worker.liveness.agree(welcome.deadline_s)
             self._bystander.start(self._worker.liveness.deadline_s)

@@ -58,6 +58,7 @@ class Pool:
         self._memory_limit_bytes = memory_limit_bytes
         self._memory: MemoryWatch | None = None
         self._hungry = False
+        self._held = False
         self._stopping = False
         self._events: deque[Event] = deque()
         self._timers: dict[SlotId, asyncio.TimerHandle] = {}
@@ -77,6 +78,12 @@ class Pool:
         if self._memory_limit_bytes:
             self._memory = MemoryWatch(self._memory_limit_bytes, lambda: self.pids, self._over_memory)
             self._memory.start()
+
+    def hold(self, held: bool) -> None:
+        """Read nothing from the slots, which then wait with what they make, or read on."""
+        self._held = held
+        for process in self._by_process:
+            process.hold(held)
 
     def logs(self, job: JobId, index: int | None = None) -> list[events.SlotOutput]:
         """What tasks of a job have printed in these slots, as far as it is kept, in the order in which they began to.
@@ -269,6 +276,8 @@ class Pool:
             self._died(slot, f"could not be started: {error}")
         else:
             self._by_process[slot.process] = slot
+            if self._held:
+                slot.process.hold(True)
 
     def _on_exit(self, process: SlotProcess, how: str) -> None:
         slot = self._by_process.pop(process)

@@ -66,6 +66,7 @@ class SlotProcess(asyncio.Protocol):
         self._broken = ""
         self._killed = False
         self._over = False
+        self._held = False
         token = os.urandom(TOKEN_BYTES)
         self._printed = OutputReader(token)
         self.exited = asyncio.Event()
@@ -150,7 +151,16 @@ class SlotProcess(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's has the methods and not the class
         if self._over:
             self._transport.abort()
+        if self._held:
+            self._transport.pause_reading()
         self._flush()
+
+    def hold(self, held: bool) -> None:
+        """Read nothing from the slot, which then waits with what it has to say, or read on."""
+        if held != self._held:
+            self._held = held
+            if self._transport is not None and not self._transport.is_closing():
+                (self._transport.pause_reading if held else self._transport.resume_reading)()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the slot."""

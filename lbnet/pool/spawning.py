@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lbnet import limits, pickling
-from lbnet.errors import ItemSerializeError, UsageError
+from lbnet.errors import ItemSerializeError, SpawnLimitError, UsageError
 from lbnet.pool import wire
 from lbnet.pool.outbox import Outbox
 from lbnet.types import ROOT, Batch, JobId, Payload, RunId
@@ -50,6 +50,7 @@ class Spawner:
         self._items: list[Any] = []
         self._bytes = 0
         self._before = 0
+        self._packed_bytes = 0
         self.due: float | None = None
 
     # --- from the pool --------------------------------------------------------------------------
@@ -92,7 +93,7 @@ class Spawner:
         else:
             self._items.clear()
             self._bytes = 0
-        self._before = 0
+        self._before = self._packed_bytes = 0
         run = self.marks.pop()
         return run if keep else ROOT
 
@@ -112,6 +113,12 @@ class Spawner:
             run, current = self._run, self._current
             if not self._open or run is None or current is None:
                 raise UsageError("spawn() was called in a slot when no task ran there: a thread outlived its task")
+            held = self._packed_bytes + self._bytes + size
+            if held > limits.SPAWN_BYTES_MAX:
+                raise SpawnLimitError(
+                    f"one task has spawned others with {held:,} bytes of arguments; the limit is "
+                    f"{limits.SPAWN_BYTES_MAX:,}. Let its tasks spawn the others, or pass large things in files"
+                )
             digest = self._digest(run.batch.job, fn)
             if digest != self._function and self._items:
                 self.pack()
@@ -142,6 +149,7 @@ class Spawner:
         self._items = []
         self._bytes = 0
         self._before += count
+        self._packed_bytes += len(dumped.data)
         root = index if parent.origin == ROOT else parent.root
         payload = Payload(lo, count, self._function, dumped.data)
         batch = Batch(parent.job, self.marks[0], lo, lo + count, root, parent.origin, index, payload)

@@ -68,12 +68,13 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The job ended, and not because it was done."""
+    """The job ended; ``kind`` is the error of :mod:`lbnet.errors` that its items fail with, if it failed."""
 
     job: JobId
     state: str
     reason: str
     at: float
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -391,6 +391,20 @@ def test_a_job_waits_for_what_its_tasks_spawned() -> None:
     assert desk.says(worker, result(child(1, 2))) == the_end(client, worker)
 
 
+def test_a_job_whose_tasks_spawn_more_than_may_wait_is_ended() -> None:
+    desk = Desk(ScriptedController(), store_bytes=10)
+    client, worker = running(desk, 3)  # 5 bytes
+    first = group(member(0, 1, run=RUN, children=CHILDREN))  # 5 more
+    assert desk.says(worker, result(first)) == [Send(client, value(0, open_=True))]
+    other = RunId(RUN + 1)
+    told = desk.says(worker, result(group(member(1, 2, run=other, children=(tasks(0, 1, other),)))))
+    failures = [sent.message for sent in told if isinstance(sent, Send) and isinstance(sent.message, messages.Failed)]
+    assert [(each.index, each.kind) for each in failures] == [(root, "SpawnLimitError") for root in range(3)]
+    assert "hold 15 bytes of arguments, 15 of them in job 7, whose tasks spawned more; the limit" in failures[0].message
+    assert told[-2:] == [Send(client, messages.JobDone(JOB)), Send(worker, messages.JobEnded(JOB))]
+    assert desk.core.job(JOB).report(desk.now).balanced  # type: ignore[union-attr]
+
+
 def test_a_child_may_be_done_before_its_parent_is_known_to_be() -> None:
     desk = silent()
     client, donor, requester = running(desk, 1, workers=2)

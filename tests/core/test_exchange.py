@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -46,7 +47,7 @@ class Shop:
     def runs(self) -> bool:
         return self.running
 
-    def donate(self, seconds: float) -> tuple[Batch, ...]:
+    def donate(self, seconds: float, size_bytes_max: float = math.inf) -> tuple[Batch, ...]:  # noqa: ARG002
         tasks = max(1, round(seconds / TASK_S))
         self.queued -= tasks
         lo = self.queued

@@ -539,6 +539,24 @@ def test_only_so_many_results_are_remembered_for_parents_that_have_not_come(monk
     assert ledger.empty
 
 
+def test_only_so_many_bytes_of_them_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "EARLY_BYTES_MAX", 2 * len(b"data"))
+    ledger = ledger_of(1)
+    for index in range(3):
+        ledger.commit(group(SILENT, member(index, index + 1, 7)))
+    assert ledger.orphans == 1
+    assert same_again(ledger)._early_bytes == ledger._early_bytes == 8
+    ledger.commit(group(SILENT, member(0, 1, run=7, children=3)))
+    assert ledger.outstanding_ranges() == [(7, 2, 3)]
+    assert ledger._early_bytes == 0
+    # There is room again.
+    ledger.commit(group(SILENT, member(0, 1, 8, parent=(7, 2))))
+    assert (ledger._early_bytes, ledger.orphans) == (4, 1)
+    ledger.cancel(0, 1)
+    assert ledger._early_bytes == 0
+    assert_balanced(ledger)
+
+
 def test_results_that_wait_are_counted_in_the_books_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "EARLY_RESULTS_MAX", 2)
     ledger = ledger_of(3)

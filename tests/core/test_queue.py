@@ -122,6 +122,18 @@ def test_a_donation_is_about_what_was_asked_for_from_the_back(parts: list[tuple[
         assert given_s >= seconds - max(first_taken_s, last_left_s) / 2 - 1e-9
 
 
+def test_its_size_is_the_share_of_each_payload_that_waits() -> None:
+    queue = queue_of(batch(0, 4, data=bytes(400)), batch(10, 11, data=bytes(7)))
+    assert (queue.size_bytes, queue.batches) == (407, 2)
+    queue.take(1)
+    assert (queue.size_bytes, queue.batches) == (307, 2)
+    queue.donate(0.0)
+    assert (queue.size_bytes, queue.batches) == (300, 1)
+    queue.push(batch(20, 23, data=bytes(1)))
+    queue.drop_job(1)
+    assert (queue.size_bytes, queue.batches) == (0, 0)
+
+
 def test_items_run_in_the_order_in_which_they_came() -> None:
     queue = queue_of(batch(0, 5), batch(5, 10))
     assert [ids([queue.take(3)])[0][2] for _ in range(4)] == [0, 3, 5, 8]

@@ -1035,6 +1035,54 @@ def test_a_worker_that_holds_too_many_results_runs_nothing_more_until_they_are_k
     assert run(2, tasks(0, 3).part(1, 2), 1) in desk.waits()
 
 
+# --- what memory should not hold
+
+
+def heavy(lo: int, hi: int, size: int) -> Batch:
+    return replace(tasks(lo, hi), payload=Payload(lo, hi - lo, FN, bytes(size)))
+
+
+def handed_back(done: list[Effect]) -> list[tuple[int, int]]:
+    """What went to the controller, as ranges."""
+    relays = [
+        effect.message for effect in done if isinstance(effect, Send) and isinstance(effect.message, messages.Relay)
+    ]
+    assert all(relay.requester == CONTROLLER for relay in relays)
+    return [(batch.lo, batch.hi) for relay in relays for batch in relay.batches]
+
+
+def test_the_controller_takes_half_of_what_is_too_much_for_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "GRANT_BYTES_SOFT", 100)
+    desk = Desk(queue_bytes=1_000)
+    has_job(desk)
+    assert handed_back(desk.hears(work(heavy(0, 1, 900), heavy(1, 2, 400), heavy(2, 3, 300), heavy(3, 4, 300)))) == []
+    # The first one runs; 1,000 bytes wait. One more, and the last ones go until half is left.
+    assert handed_back(desk.hears(work(heavy(4, 5, 1), transfer=2))) == [(4, 5), (3, 4), (2, 3)]
+    assert [(span.lo, span.hi) for span in desk.core._queue.spans()] == [(1, 2)]
+    assert len(desk.core.held()) == 5  # until the controller has acknowledged them
+    for number in (1, 2, 3):
+        desk.hears(messages.Ack(number))
+    assert len(desk.core.held()) == 2
+
+
+def test_what_runs_next_stays_however_large_it_is() -> None:
+    desk = Desk(queue_bytes=1_000)
+    has_job(desk)
+    assert handed_back(desk.hears(work(heavy(0, 1, 1), heavy(1, 2, 5_000)))) == []
+    assert not desk.core.holds_too_much
+
+
+def test_without_its_controller_a_worker_keeps_what_it_has() -> None:
+    desk = Desk(queue_bytes=1_000)
+    has_job(desk)
+    desk.hears(work(tasks(0, 1)))
+    desk.loses(CONTROLLER)
+    desk.links(PEER)
+    assert handed_back(desk.hears(work(heavy(1, 2, 900), heavy(2, 3, 900), donor=PEER), peer=PEER)) == []
+    assert not desk.core.holds_too_much
+    assert handed_back(returned(desk)) == [(2, 3)]
+
+
 # --- inventory
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from lbnet import limits
 from lbnet.core import events
 from lbnet.core.effects import Effect, Run, Send, SetHungry, SetTimer, Teach
 from lbnet.core.worker import Worker
@@ -45,10 +46,15 @@ class Desk:
     """
 
     def __init__(
-        self, slots: int = 1, strategy: WorkerStrategy | None = None, *others: Strategy, ready: bool = True
+        self,
+        slots: int = 1,
+        strategy: WorkerStrategy | None = None,
+        *others: Strategy,
+        ready: bool = True,
+        queue_bytes: int = limits.QUEUE_BYTES_MAX,
     ) -> None:
         load = load_of(strategy_of(worker=strategy or ScriptedWorker()), *others)
-        self.core = Worker(ME, "w", slots, load, random.Random(1).random)
+        self.core = Worker(ME, "w", slots, load, random.Random(1).random, queue_bytes=queue_bytes)
         self.now = 0.0
         self.timer: float | None = None
         assert self.hears(messages.Balance("sb", False)) == []

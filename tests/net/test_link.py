@@ -251,6 +251,20 @@ def test_other_links_always_read() -> None:
         assert ends.transport.reading
 
 
+def test_whoever_asks_is_told_once_when_too_much_waits_and_once_when_it_is_gone() -> None:
+    ends, told = Ends(), list[bool]()
+    ends.link.on_behind = told.append
+    ends.link.resume_writing()
+    ends.link.pause_writing()
+    ends.link.pause_writing()
+    assert told == [True]
+    ends.link.resume_writing()
+    assert told == [True, False]
+    ends.link.pause_writing()
+    ends.link.connection_lost(None)
+    assert told == [True, False, True, False]
+
+
 def test_a_link_that_is_closing_does_not_read_again() -> None:
     ends = Ends(throttled=True)
     ends.link.pause_writing()

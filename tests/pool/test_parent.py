@@ -51,6 +51,32 @@ def gate(tmp_path: Path) -> Gate:
 # --- running ----------------------------------------------------------------------------------------
 
 
+async def test_a_slot_that_is_held_waits_with_what_it_has_to_say(gate: Gate) -> None:
+    async with pool_of(1) as driver:
+        ticket = driver.run(slot_tasks.gated, [gate.item])
+        await gate.began()
+        driver.pool.hold(True)
+        gate.open()
+        process = psutil.Process(driver.pool.pids[0])
+        await eventually(lambda: process.status() == psutil.STATUS_SLEEPING)
+        await asyncio.sleep(0.2)
+        assert not driver.of(events.SlotDone)
+        driver.pool.hold(False)
+        assert await driver.finished(ticket) == 1
+
+
+async def test_a_slot_that_is_started_while_all_are_held_is_held_too() -> None:
+    async with pool_of(1) as driver:
+        driver.pool.hold(True)
+        os.kill(driver.pool.pids[0], signal.SIGKILL)
+        await driver.until(lambda: driver.of(events.SlotDied))
+        await eventually(lambda: driver.pool.pids)
+        await asyncio.sleep(0.5)
+        assert len(driver.of(events.SlotReady)) == 1
+        driver.pool.hold(False)
+        await driver.ready(2)
+
+
 async def test_every_slot_gets_ready_and_runs_what_it_is_handed() -> None:
     async with pool_of(2) as driver:
         assert {(e.slot, e.pid) for e in driver.of(events.SlotReady)} == set(enumerate(driver.pool.pids))

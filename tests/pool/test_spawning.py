@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbnet import limits, pickling
-from lbnet.errors import FunctionSerializeError, ItemSerializeError, UsageError
+from lbnet.errors import FunctionSerializeError, ItemSerializeError, SpawnLimitError, UsageError
 from lbnet.pool import spawning, wire
 from lbnet.pool.outbox import Outbox
 from lbnet.pool.spawning import Spawner
@@ -279,6 +279,25 @@ def test_a_thread_of_the_task_may_spawn(slot: Slot) -> None:
     assert slot.close_task() == FIRST_RUN
     slot.flush()
     assert sorted(one for batch in slot.batches() for one in arguments(batch)) == [(0,), (1,), (2,), (3,)]
+
+
+def test_one_task_spawns_only_so_many_bytes(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SPAWN_BYTES_MAX", 10_000)
+    slot.flag[0] = 1  # each of them leaves at once
+    for _ in range(9):
+        slot.spawn(leaf, bytes(1_000))
+    with pytest.raises(SpawnLimitError, match=r"one task has spawned others with 10,\d\d\d bytes .* limit is 10,000"):
+        slot.spawn(leaf, bytes(1_000))
+    slot.spawn(leaf, 1)  # what is small still fits
+    assert slot.close_task() == FIRST_RUN
+    slot.flush()
+    assert sum(map(len, slot.batches())) == 10
+    # The next task counts anew, also after one whose tasks were dropped.
+    slot.begin(LO + 1)
+    slot.spawn(leaf, bytes(9_000))
+    slot.close_task(keep=False)
+    slot.begin(LO + 2)
+    slot.spawn(leaf, bytes(9_000))
 
 
 def test_only_functions_can_be_spawned(slot: Slot) -> None:

@@ -30,7 +30,7 @@ FIELDS = {
     "Owned": "job client",
     "Results": "job worker name slots groups",
     "Dropped": "job lo hi",
-    "Ended": "job state reason at",
+    "Ended": "job state reason at kind",
     "Books": "opened total state ended_at requeues taken aside ledger tallies",
     "SetAside": "job upto",
     "Stored": "batch remaining",
@@ -89,12 +89,13 @@ def test_every_record_survives_the_journal(kind: int, data: st.DataObject) -> No
 
 
 def test_the_bytes_are_one_array_of_the_kind_and_the_fields() -> None:
-    assert msgpack.unpackb(records.encode(records.Ended(JobId(7), "failed", "why", 2.5))) == [
+    assert msgpack.unpackb(records.encode(records.Ended(JobId(7), "failed", "why", 2.5, "NoWorkersError"))) == [
         8,
         7,
         "failed",
         "why",
         2.5,
+        "NoWorkersError",
     ]
     assert msgpack.unpackb(records.encode(records.Owned(JobId(7), PeerId(3)))) == [1, 7, 3]
 
