@@ -11,6 +11,7 @@ from lbnet.types import Address
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7077
 VARIABLE = "LBNET_ADDRESS"
+TOKEN_VARIABLE = "LBNET_TOKEN"  # noqa: S105 - its name
 
 _NOT_IN_NAMES = frozenset("[]/ \t\r\n")
 

@@ -3,6 +3,7 @@
     LbnetError
     ├── UsageError                  the caller asked for something impossible; the sentence says what to change
     ├── ConnectError                no controller could be reached, or it refused us
+    │   └── AccessError             it is not ours, or does not let us in: to try again is of no use
     ├── ConnectionLostError         a controller was reached, and the link to it broke
     ├── ProtocolError               a peer or we broke the protocol
     │   ├── LocalProtocolError      our own fault: a bug in lbnet
@@ -39,6 +40,10 @@ class UsageError(LbnetError, ValueError):
 
 class ConnectError(LbnetError, ConnectionError):
     """No controller could be reached, or it refused us."""
+
+
+class AccessError(ConnectError):
+    """The controller is of another cluster, or does not let us in; the sentence says why, and what to do."""
 
 
 class ConnectionLostError(LbnetError, ConnectionError):

@@ -46,6 +46,26 @@ LEAVE_SPARE_S = 5.0
 """What is left of that time when running tasks are handed to others; or a twelfth of it."""
 
 
+# --- trust ----------------------------------------------------------------------------------------
+
+CERTIFICATE_S = 24 * 3600.0
+"""Life of a certificate. Half way through it is renewed, so that a controller may be away for half a day."""
+
+CLOCK_OFF_MAX_S = 1800.0
+"""How far two machines may disagree about the time: half of what certificates are issued early."""
+
+RENEW_LOOK_S = 60.0
+"""How often a member looks whether its certificate is half way through its life."""
+
+REVOKED_LOOK_S = 0.25
+"""How often the controller looks whether a token was revoked, to close links of who came in with it."""
+
+HALF_OPEN_MAX = 256
+"""Connections that have not been let in yet: one more, and the oldest of them is closed."""
+
+REFUSALS_LOGGED = 20
+"""Lines about peers that were not let in, at once; then one a second."""
+
 # --- batches --------------------------------------------------------------------------------------
 
 PAYLOAD_ITEMS_MAX = 4096

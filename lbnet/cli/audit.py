@@ -38,9 +38,8 @@ def command(job: int | None, connect: Address, as_json: bool) -> None:
     The exit code is 1 if a job does not balance.
     """
     from lbnet.cli import show
-    from lbnet.client.client import Client
 
-    with Client(connect, name="audit") as client:
+    with options.client(connect, "audit") as client:
         reports = client.status().jobs
     if job is not None:
         reports = tuple(report for report in reports if report.job == job)

@@ -148,7 +148,7 @@ def read(workers: int, tell: Callable[[str], None]) -> Readings:
         no_ops = meter.runs(_same, range(NO_OPS))
         naps = meter.runs(nap, [NAP_S] * NAPS)
         latency_s, bandwidth = calibration_runs.loopback(client)
-        connect_s = calibration_runs.greeting_s(cluster.where)
+        connect_s = calibration_runs.greeting_s(cluster.where, cluster.member("client"))
     tell("one worker: one task at a time")
     with _cluster(1, ParallelMap.name) as (_, _, meter):
         trips = meter.runs(_same, range(TRIPS))

@@ -23,6 +23,7 @@ from lbnet.client.local_cluster import LocalCluster
 from lbnet.core.events import Event, SlotReady
 from lbnet.net.greeting import connect, hello
 from lbnet.net.link import Link
+from lbnet.net.member import Member
 from lbnet.pool.parent import Pool
 from lbnet.protocol.messages import SAID_BY, Goodbye, Message
 from lbnet.types import Address
@@ -162,7 +163,7 @@ def _echo(host: str, port: int) -> None:
         link.sendall(b"!")
 
 
-def greeting_s(address: Address) -> float:
+def greeting_s(address: Address, member: Member) -> float:
     """Seconds to open a link to this controller and to exchange greetings, as workers do among each other."""
 
     async def once() -> float:
@@ -176,6 +177,7 @@ def greeting_s(address: Address) -> float:
             on_message=_ignore,
             on_closed=_ignore,
             timeout_s=limits.CONNECT_TIMEOUT_S,
+            member=member,
         )
         took_s = time.perf_counter() - began
         links[0].send(Goodbye("it has measured"))

@@ -27,9 +27,7 @@ def command(job: int, connect: Address, as_json: bool) -> None:
     Its tasks that wait are dropped. Those that run get a moment to end by themselves, then their processes are ended.
     No other task is disturbed. Results that came before are not lost. A job that has ended already stays as it is.
     """
-    from lbnet.client.client import Client
-
-    with Client(connect, name="cancel") as client:
+    with options.client(connect, "cancel") as client:
         report = client.cancel(job)
     if as_json:
         click.echo(json.dumps(asdict(report), indent=2))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from lbnet.types import Address
 
 if TYPE_CHECKING:
     from lbnet.net.restored import Restored
+    from lbnet.security.place import Place
 
 _PORTS_TRIED = 50
 """Free ports that may have a journal of an earlier controller before it is too much."""
@@ -43,8 +44,7 @@ _ALL_INTERFACES = {
     "--host",
     default=DEFAULT_HOST,
     show_default=True,
-    help="Interface to listen on. 0.0.0.0 is all of them: whoever reaches the port can then run programs on your "
-    "workers, so let only a network that you trust reach it.",
+    help="Interface to listen on. 0.0.0.0 is all of them. Only who has a token is let in.",
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0 for any free port."
@@ -81,8 +81,11 @@ _ALL_INTERFACES = {
     default=limits.LINK_DEADLINE_S,
     show_default=True,
 )
+@click.option("--insecure", is_flag=True, help="Let in anybody on this machine, and protect no link. For tests.")
 @options.as_json
+@click.pass_context
 def command(
+    ctx: click.Context,
     host: str,
     port: int,
     placement: str,
@@ -91,35 +94,43 @@ def command(
     state_dir: Path | None,
     no_journal: bool,
     deadline: float,
+    insecure: bool,
     as_json: bool,
 ) -> None:
     """Start a controller, and run it until Ctrl-C or SIGTERM.
 
-    It prints its address and the line that starts a worker. It runs no tasks itself, and never looks into them.
+    It prints its address and the line that starts a worker on another machine: with its token, whoever has it is let
+    in. On this account nobody needs one. It runs no tasks itself, and never looks into them.
     """
+    from lbnet.client.access import check_insecure
+    from lbnet.net.gate import utc_now
     from lbnet.net.run import run_controller
+    from lbnet.security.place import Place
 
     found: list[Restored] = []
     if not host:  # perhaps a variable of a script that nobody has set: not a reason to listen to all the world
         raise UsageError("--host is empty: name an interface, or 0.0.0.0 for all of them")
-    if no_journal and state_dir is not None:
-        raise UsageError("--no-journal keeps nothing in a --state-dir: leave one of them out")
+    if insecure:
+        check_insecure(host)
     listening = None
     if state_dir is not None:
         state_dir = state_dir.absolute()  # it is shown elsewhere, too
-    elif not no_journal:
-        if port:
-            state_dir = _state_dir(host, port)
-        else:
-            listening, state_dir = _new_place(host)
+    elif no_journal and not port:
+        state_dir = Path(ctx.with_resource(tempfile.TemporaryDirectory(prefix="lbnet-")))  # nobody will come back to it
+    elif port:
+        state_dir = _state_dir(host, port)
+    else:
+        listening, state_dir = _new_place(host)
+    place = None if insecure else Place(state_dir, utc_now())
 
     def on_ready(listening_at: Address) -> None:
         address = _as_seen_by_others(listening_at)
         if as_json:
             facts = {"address": str(address), "placement": placement, "strategy": strategy}
-            click.echo(json.dumps(facts | _journal_facts(found)))
+            secrets = {"secrets": None if place is None else str(place.directory)}
+            click.echo(json.dumps(facts | _journal_facts(found) | secrets))
             return
-        click.echo(f"controller at {address}; Ctrl-C ends it. Start workers with\n  lbnet worker --connect {address}")
+        click.echo(f"controller at {address}; Ctrl-C ends it. Start workers with\n  {_worker_line(place, address)}")
         click.echo(_about_journal(found, 0 if port else listening_at.port))
 
     with listening or contextlib.nullcontext():
@@ -132,12 +143,22 @@ def command(
                 on_ready=on_ready,
                 listening=listening,
                 trace=trace,
-                state_dir=state_dir,
+                state_dir=None if no_journal else state_dir,
+                place=place,
                 on_restored=found.append,
                 deadline_s=deadline,
             )
         except JournalError as error:  # it is the directory that has to be another one, or what is in it
             raise UsageError(str(error)) from None
+
+
+def _worker_line(place: Place | None, address: Address) -> str:
+    """What to paste on another machine. On this account, what stands before --token is enough."""
+    from lbnet.net.gate import utc_now
+
+    if place is None:
+        return f"lbnet worker --connect {address} --insecure"
+    return f"lbnet worker --connect {address} --token {place.account_token('worker', utc_now())}"
 
 
 def _journal_facts(found: list[Restored]) -> dict[str, object]:
@@ -181,9 +202,9 @@ def _new_place(host: str) -> tuple[socket.socket, Path]:
 
 def _state_dir(host: str, port: int) -> Path:
     """Where the journal is if nobody says: each address has its own, so that the same command goes on with it."""
-    base = os.environ.get("XDG_STATE_HOME", "")
-    folder = Path(base) if base else Path.home() / ".local" / "state"
-    return folder / "lbnet" / f"{host.replace(':', '_')}-{port}"
+    from lbnet.security.nearby import state_home
+
+    return state_home() / f"{host.replace(':', '_')}-{port}"
 
 
 def _as_seen_by_others(listening: Address) -> Address:

@@ -38,10 +38,8 @@ def command(worker: str, connect: Address, grace: float | None, wait: bool, as_j
     delivered, and then its process ends. No task is blamed, and none is run twice. SIGTERM to the worker does the same,
     with a grace of a moment.
     """
-    from lbnet.client.client import Client
-
     begun = time.monotonic()
-    with Client(connect, name="drain") as client:
+    with options.client(connect, "drain") as client:
         left = client.drain(worker, limits.LEAVE_GRACE_MAX_S if grace is None else grace)
         if not as_json:
             click.echo(f"worker {worker} leaves")

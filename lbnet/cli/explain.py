@@ -32,9 +32,7 @@ def command(task: tuple[int, int], connect: Address, as_json: bool) -> None:
 
     If it does not run yet, it is said what comes first. lbnet jobs lists the numbers of jobs; items count from 0.
     """
-    from lbnet.client.client import Client
-
-    with Client(connect, name="explain") as client:
+    with options.client(connect, "explain") as client:
         explanation = client.explain(*task)
     if as_json:
         click.echo(json.dumps({"item_state": explanation.state, **explanation.facts}, indent=2))

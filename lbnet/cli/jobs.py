@@ -27,10 +27,9 @@ def command(running: bool, connect: Address, as_json: bool) -> None:
     it.
     """
     from lbnet.cli import show
-    from lbnet.client.client import Client
     from lbnet.client.reports import job_facts
 
-    with Client(connect, name="jobs") as client:
+    with options.client(connect, "jobs") as client:
         reports = [report for report in client.status().jobs if not running or report.state == "running"]
     if as_json:
         click.echo(json.dumps([job_facts(report) for report in reports], indent=2))

@@ -35,10 +35,9 @@ def command(job: int, task: int | None, follow: bool, connect: Address, as_json:
     Output is kept by the workers that ran the tasks, for as long as they live: of each task the beginning and the end,
     and of all tasks the latest. What was left out is counted. A worker shows the same on its own standard error.
     """
-    from lbnet.client.client import Client
     from lbnet.client.output import prefix_of
 
-    with Client(connect, name="logs") as client:
+    with options.client(connect, "logs") as client:
         lines = client.follow(job) if follow else iter(())
         shown = 0
         for output in client.logs(job, task):

@@ -27,6 +27,7 @@ _COMMANDS = {
     "audit": "lbnet.cli.audit",
     "cancel": "lbnet.cli.cancel",
     "drain": "lbnet.cli.drain",
+    "token": "lbnet.cli.token",
     "map": "lbnet.cli.map",
     "demo": "lbnet.cli.demo",
     "simulate": "lbnet.cli.simulate",
@@ -58,7 +59,8 @@ _EXAMPLES = (
     "lbnet map package.module:function items.jsonl -o results.jsonl",
     "# a cluster: each line in a terminal of its own, workers on any machine that reaches the first",
     "lbnet controller --host 0.0.0.0 --port 7077",
-    "lbnet worker --connect HOST:7077",
+    "lbnet worker --connect HOST:7077 --token-file TOKEN",
+    "# or with the line that the controller prints; on its own account nobody needs a token",
     "lbnet status --connect HOST:7077",
     "# a job that was handed in: which one, and what has come of it",
     "lbnet jobs --connect HOST:7077",
@@ -68,6 +70,8 @@ _EXAMPLES = (
     "lbnet explain JOB/ITEM --connect HOST:7077",
     "# enough of a job, of whoever it is",
     "lbnet cancel JOB --connect HOST:7077",
+    "# who may come in",
+    "lbnet token create --role worker --ttl 24h",
     "# take a machine out, while its tasks finish",
     "lbnet drain WORKER --connect HOST:7077",
     "# after a disaster: is every task accounted for?",
@@ -90,8 +94,8 @@ def group() -> None:
     A controller knows who is idle, workers hand each other work, and your script submits it. `lbnet COMMAND -h`
     explains a command.
 
-    LBNET_ADDRESS=HOST:PORT stands for --connect everywhere. Without either, `map` and lbnet.Client() use the cores
-    of this machine; `worker` and `status` look for a controller at 127.0.0.1:7077.
+    LBNET_ADDRESS=HOST:PORT stands for --connect everywhere, and LBNET_TOKEN for --token. Without an address, `map` and
+    lbnet.Client() use the cores of this machine; `worker` and `status` look for a controller at 127.0.0.1:7077.
 
     Exit codes: 0 fine, 1 something failed, 2 the command line asks for something impossible, 130 interrupted by
     Ctrl-C, 143 by SIGTERM. A controller or worker runs until a signal, and that is fine: 0.

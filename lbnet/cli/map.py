@@ -75,12 +75,10 @@ def command(
     on standard error by its number and has no line in the output; all others go on, and the exit code is 1. Use
     --numbered to know which result is whose.
     """
-    from lbnet.client.client import Client
-
     fn = load_function(function)
     failures = _Failures()
     good = 0
-    with reading(items) as source, _writing(output, source) as out, Client(connect, name="map") as client:
+    with reading(items) as source, _writing(output, source) as out, options.client(connect, "map") as client:
         _empty(out, output)
         progress = sys.stderr.isatty() and not out.isatty()
         lines = _lines(source, failures, counted=progress)

@@ -6,26 +6,104 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from lbnet import limits
-from lbnet.address import VARIABLE, parse_address
+from lbnet.address import TOKEN_VARIABLE, VARIABLE, parse_address
 from lbnet.errors import UsageError
 from lbnet.strategies import registry
 from lbnet.strategies.base import Strategy
 from lbnet.types import Address
 
+if TYPE_CHECKING:
+    from lbnet.client.client import Client
+    from lbnet.net.member import Member
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def connect(text: str, **more: Any) -> Callable[[F], F]:
-    """The option ``--connect``: the command gets an :class:`Address`, or None."""
-    return click.option(
-        "--connect", metavar="HOST:PORT", callback=_address, envvar=VARIABLE, show_envvar=True, help=text, **more
-    )
+    """The option ``--connect``: the command gets an :class:`Address`, or None.
+
+    And those that say how to be let in there, which :func:`client` and :func:`member` look at.
+    """
+
+    def decorate(command: F) -> F:
+        for option in (_insecure, _token_file, _token):
+            command = option(command)
+        return click.option(
+            "--connect", metavar="HOST:PORT", callback=_address, envvar=VARIABLE, show_envvar=True, help=text, **more
+        )(command)
+
+    return decorate
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    ctx.meta[f"lbnet.{param.name}"] = value
+    return value
+
+
+_token = click.option(
+    "--token",
+    metavar="TOKEN",
+    default="",
+    expose_value=False,
+    callback=_remember,
+    help="What lets you in, as the controller printed it. All on this machine can read a command line: rather use "
+    f"--token-file or {TOKEN_VARIABLE}. On the controller's own account, none is needed.",
+)
+_token_file = click.option(
+    "--token-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    expose_value=False,
+    callback=_remember,
+    help="A file of mode 600 that holds the token.",
+)
+_insecure = click.option(
+    "--insecure",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember,
+    help="Protect no link: for a controller on this machine that was started with --insecure.",
+)
+
+
+def client(address: Address | None, name: str) -> Client:
+    """A client for a command, which has the option ``--connect``; with a cluster of its own if there is no address."""
+    from lbnet.client.client import Client
+
+    if address is None:
+        return Client(name=name)
+    file, insecure = _meta("token_file"), _meta("insecure")
+    return Client(address, name=name, token=_given(address, "client"), token_file=file, insecure=insecure)
+
+
+def member(address: Address, role: str) -> Member | None:
+    """Who a command is in the cluster at an address; None if its links are not to be protected."""
+    from lbnet.client.access import member_for
+
+    given = _given(address, role)
+    return member_for(address, role, given=given, file=_meta("token_file"), insecure=_meta("insecure"))
+
+
+def _given(address: Address, role: str) -> str:
+    """The token on the command line; where there is none anywhere, people are asked for it."""
+    from lbnet.client.access import find_token
+
+    given: str = _meta("token")
+    if given or _meta("token_file") or _meta("insecure") or not sys.stdin.isatty():
+        return given
+    if find_token(address, role) is not None:
+        return ""
+    return str(click.prompt(f"Token of the cluster at {address}", hide_input=True, err=True))
+
+
+def _meta(name: str) -> Any:
+    return click.get_current_context().meta[f"lbnet.{name}"]
 
 
 def strategy(text: str, **more: Any) -> Callable[[F], F]:

@@ -39,10 +39,8 @@ def command(ctx: click.Context, job: int, output: str, connect: Address) -> None
 
     An item that failed is named on standard error and has no line; all others go on, and the exit code is 1.
     """
-    from lbnet.client.client import Client
-
     failed = good = 0
-    with writing(output) as out, Client(connect, name="results") as client:
+    with writing(output) as out, options.client(connect, "results") as client:
         progress = sys.stderr.isatty() and not out.isatty()
         for value in client.attach(job, return_exceptions=True, progress=progress):
             try:

@@ -29,10 +29,9 @@ def command(connect: Address, as_json: bool) -> None:
     cancelled + outstanding. T_p is its makespan; its efficiency is the share of that time in which slots ran tasks.
     """
     from lbnet.cli import show
-    from lbnet.client.client import Client
     from lbnet.client.reports import job_facts
 
-    with Client(connect, name="status") as client:
+    with options.client(connect, "status") as client:
         status = client.status()
     if as_json:
         facts = asdict(status) | {"address": str(connect), "jobs": [job_facts(job) for job in status.jobs]}

@@ -23,7 +23,7 @@ from lbnet.types import Address
     short_help="Start a worker: it joins a controller and computes.",
     examples=(
         "lbnet worker",
-        "lbnet worker --connect 10.0.0.5:7077",
+        "lbnet worker --connect 10.0.0.5:7077 --token-file ~/lbnet.token",
         "lbnet worker --connect 10.0.0.5:7077 --slots 4 --name big-iron",
     ),
 )
@@ -94,6 +94,7 @@ def command(
         rejoin_timeout_s=rejoin_timeout,
         deadline_s=deadline or 0.0,
         time_s=_time_of_allocation() if time_limit is None else time_limit,
+        member=options.member(connect, "worker"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,9 @@ def attach(
     progress: bool = False,
     reduce: Callable[[Any, Any], Any] | None = None,
     return_exceptions: bool = False,
+    token: str = "",
+    token_file: str | os.PathLike[str] | None = None,
+    insecure: bool = False,
 ) -> Results[Any]:
     """Iterate over the values of a job that was handed in: :meth:`lbnet.Client.attach`, with a client of its own.
 
@@ -34,6 +38,9 @@ def attach(
         progress: as of :meth:`lbnet.Client.map`.
         reduce: the function that the job was started with, if it was.
         return_exceptions: as of :meth:`lbnet.Client.map`.
+        token: as of :class:`lbnet.Client`.
+        token_file: as of :class:`lbnet.Client`.
+        insecure: as of :class:`lbnet.Client`.
 
     Raises:
         UsageError: nobody says where the controller is, or it does not know the job, or the job is another client's.
@@ -47,7 +54,7 @@ def attach(
     if where is None:
         raise UsageError(f"attach() needs the controller's address, or {VARIABLE}: a new cluster has no such job")
     # The iterator keeps what it needs of the client, and lets go of it at its end.
-    return Client(where, name="attach").attach(
+    return Client(where, name="attach", token=token, token_file=token_file, insecure=insecure).attach(
         job,
         timeout=timeout,
         ordered=ordered,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 from lbnet import limits
 from lbnet.address import from_environment, parse_address
 from lbnet.client import progress as progress_bar
+from lbnet.client.access import member_for
 from lbnet.client.connection import Connection
 from lbnet.client.detached import hand_in, take_up
 from lbnet.client.explanation import Explanation
@@ -26,6 +28,7 @@ from lbnet.client.results import Results, Stream
 from lbnet.client.session import Session
 from lbnet.client.window import Window
 from lbnet.errors import UsageError
+from lbnet.net.member import Member
 from lbnet.types import Address, ClusterStatus, JobId, JobReport, PeerId, TaskOutput
 
 
@@ -40,10 +43,15 @@ class Client(Executor):
         reconnect_timeout_s: how long to try, in seconds, when the link to the controller breaks: jobs go on
             meanwhile, and lose nothing. 0 for not at all. Without it, a minute; and one second for a local cluster,
             whose controller answers at once or has died.
+        token: a client's token of the cluster. Without it and ``token_file``, ``LBNET_TOKEN`` says it; on the account
+            that runs the controller, none is needed.
+        token_file: a file of mode 600 that holds it.
+        insecure: the controller was started with ``--insecure``, on this machine: protect nothing.
 
     Raises:
-        UsageError: ``address`` is not an address, or a time is impossible.
-        ConnectError: no controller could be reached there, or it refused us.
+        UsageError: ``address`` is not an address, a time is impossible, or there is no token.
+        ConnectError: no controller could be reached there.
+        AccessError: it does not let us in; the sentence says why.
 
     Example::
 
@@ -59,6 +67,9 @@ class Client(Executor):
         timeout_s: float = limits.CONNECT_TIMEOUT_S,
         name: str = "",
         reconnect_timeout_s: float | None = None,
+        token: str = "",
+        token_file: str | os.PathLike[str] | None = None,
+        insecure: bool = False,
     ) -> None:
         if not isinstance(name, str):
             raise UsageError(f"name must be a text, not a {type(name).__name__}")
@@ -71,7 +82,16 @@ class Client(Executor):
             where, timeout_s = cluster.where, limits.CLUSTER_START_TIMEOUT_S
         if reconnect_timeout_s is None:
             reconnect_timeout_s = RECONNECT_TIMEOUT_S if cluster is None else LOCAL_RECONNECT_TIMEOUT_S
-        connection = Connection(where, sendable(name), reconnect_timeout_s=reconnect_timeout_s)
+        try:
+            if cluster is not None:
+                member: Member | None = cluster.member("client")
+            else:
+                member = member_for(where, "client", given=token, file=token_file, insecure=insecure)
+        except BaseException:
+            if own and cluster is not None:
+                cluster.close()
+            raise
+        connection = Connection(where, sendable(name), reconnect_timeout_s=reconnect_timeout_s, member=member)
         try:
             connection.open(timeout_s)
             self._session = Session(connection, cluster, own=own)

@@ -26,9 +26,10 @@ from lbnet.client.hint import WorkersHint
 from lbnet.client.open_jobs import OpenJobs, Released, Wanted
 from lbnet.client.patience import Patience
 from lbnet.client.standing import OF_JOBS, OUTCOMES, Inbox, Lost
-from lbnet.errors import ConnectError, ConnectionLostError, UsageError
+from lbnet.errors import AccessError, ConnectError, ConnectionLostError, RemoteProtocolError, UsageError
 from lbnet.net.greeting import connect, hello
 from lbnet.net.link import Link
+from lbnet.net.member import Member
 from lbnet.net.vigil import Vigil
 from lbnet.protocol.messages import (
     SAID_BY,
@@ -42,6 +43,8 @@ from lbnet.protocol.messages import (
     Message,
     Notice,
     Printed,
+    Renew,
+    Renewed,
     Welcome,
 )
 from lbnet.types import Address, JobId, PeerId
@@ -58,10 +61,14 @@ class Connection:
         address: of the controller.
         name: of this client, for people.
         reconnect_timeout_s: how long to try to get a link back that broke; 0 for not at all.
+        member: who it is in its cluster; None: links are not protected.
     """
 
-    def __init__(self, address: Address, name: str = "", *, reconnect_timeout_s: float = 0.0) -> None:
+    def __init__(
+        self, address: Address, name: str = "", *, reconnect_timeout_s: float = 0.0, member: Member | None = None
+    ) -> None:
         self.address = address
+        self._member = member
         self._name = name
         self._link: Link | None = None
         self._vigil: Vigil | None = None
@@ -276,6 +283,7 @@ class Connection:
             on_message=self._on_message,
             on_closed=self._on_closed,
             timeout_s=timeout_s,
+            member=self._member,
         )
 
     def _greeting(self, link: Link) -> Hello:  # noqa: ARG002 - it does not depend on where we are
@@ -301,6 +309,8 @@ class Connection:
             await asyncio.sleep(pause_s)
             try:
                 await self._connect(limits.GREETING_TIMEOUT_S)
+            except AccessError as error:
+                self._end(f"{self._broken}, and {error}")
             except ConnectError as error:
                 why = str(error)
 
@@ -322,6 +332,9 @@ class Connection:
         """Notice that somebody waits for nobody's work."""
         while True:
             await asyncio.sleep(limits.WORKERS_HINT_S / 4)
+            public_key = None if self._member is None or self._link is None else self._member.renewal()
+            if public_key is not None:
+                self._say(Renew(public_key))
             if self._hint.due(time.monotonic()) and self._link is not None:
                 question, answer = Ask(next(self._requests), "status", _NO_JOB), Future[Any]()
                 answer.add_done_callback(self._on_status)
@@ -423,6 +436,10 @@ class Connection:
                 answer.set_result(json.loads(message.facts))
         elif isinstance(message, Notice):
             _log.warning("the controller at %s says: %s", self.address, message.text)
+        elif isinstance(message, Renewed):
+            if self._member is None:
+                raise RemoteProtocolError("links are not protected here")
+            self._member.renewed(message.certificate)
         elif isinstance(message, Printed):
             self._followed.heard(message)
         elif isinstance(message, Goodbye):

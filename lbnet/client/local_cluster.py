@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import weakref
 from base64 import b64encode
 from pathlib import Path
@@ -18,9 +20,12 @@ from lbnet import limits, pickling
 from lbnet.address import DEFAULT_HOST
 from lbnet.client.options import PLACEMENTS
 from lbnet.errors import ConnectError, UsageError
+from lbnet.net.gate import utc_now
+from lbnet.net.member import Member
 from lbnet.pool.cores import cores_available
 from lbnet.pool.environment import child_environment
 from lbnet.pool.memory import limit_of
+from lbnet.security.place import Place
 from lbnet.strategies import registry
 from lbnet.strategies.base import Strategy
 from lbnet.types import Address
@@ -75,7 +80,11 @@ class LocalCluster:
         self.workers = workers
         self.slots = each
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._finalizer = weakref.finalize(self, _end, self._processes)
+        secrets = Path(tempfile.mkdtemp(prefix="lbnet-"))  # of mode 0700, and gone with the cluster
+        self._finalizer = weakref.finalize(self, _end, self._processes, secrets)
+        place = Place(secrets, utc_now())
+        self._tokens = {role: place.account_token(role, utc_now()) for role in ("worker", "client")}
+        self.token_file = secrets / "client.token"
         # The controller gets a socket that listens already, so that nobody has to wait until it does.
         with socket.create_server((DEFAULT_HOST, 0)) as listening:
             self.where = Address(*listening.getsockname()[:2])
@@ -88,6 +97,7 @@ class LocalCluster:
                     "given": given,
                     "no_workers_timeout_s": limits.NO_WORKERS_TIMEOUT_S,
                     "trace": None if traced is None else str(traced),
+                    "secrets": str(secrets),
                 },
                 (listening.fileno(),),
             )
@@ -101,6 +111,7 @@ class LocalCluster:
                     "memory_limit": str(memory_limit_bytes),
                     "name": f"local-{number}",
                     "given": given,
+                    "token": str(secrets / "worker.token"),
                 }
             )
 
@@ -113,6 +124,10 @@ class LocalCluster:
     def pids(self) -> list[int]:
         """The process ids: the controller's first, then the workers'."""
         return [process.pid for process in self._processes]
+
+    def member(self, role: str) -> Member:
+        """Who somebody is in this cluster that speaks to it without a :class:`Client`: a ``client`` or a ``worker``."""
+        return Member(role, self._tokens[role])
 
     def client(self) -> Client:
         """A client of this cluster, which lives at least as long as its clients unless it is closed.
@@ -192,8 +207,8 @@ def _standard_error() -> int:
     return 2
 
 
-def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Close the pipes, wait for the processes, and kill what does not end."""
+def _end(processes: list[subprocess.Popen[bytes]], secrets: Path) -> None:
+    """Close the pipes, wait for the processes, and kill what does not end. Nobody needs the secrets any more."""
     for process in processes:
         if process.stdin is not None:
             with contextlib.suppress(OSError):
@@ -205,3 +220,4 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
             process.kill()
             process.wait()
     processes.clear()
+    shutil.rmtree(secrets, ignore_errors=True)

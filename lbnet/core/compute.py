@@ -436,9 +436,12 @@ class Compute:
         job = self.jobs.get(event.job)
         if job is not None:
             job.functions.setdefault(event.digest, event.data)
-            return
-        # Its job has ended here. If it is opened again, the slot will not say the function again.
-        self._strays.setdefault(event.job, {})[event.digest] = event.data
+        else:
+            self.stray(event.job, event.digest, event.data)
+
+    def stray(self, job: JobId, digest: bytes, data: bytes) -> None:
+        """A function of a job that has ended here: if it is opened again, whoever said it will not say it again."""
+        self._strays.setdefault(job, {})[digest] = data
         if len(self._strays) > limits.REPORTS_KEPT:
             del self._strays[next(iter(self._strays))]
 

@@ -279,7 +279,9 @@ class Worker:
     def _on_function(self, peer: PeerId, message: messages.Function) -> None:
         job = self._jobs.get(message.job)
         if job is None:
-            if message.job not in self._ended:
+            if message.job in self._ended:
+                self._compute.stray(message.job, message.digest, message.data)
+            else:
                 self._do(effects.Disconnect(peer, f"a function came for job {message.job}, which was not opened"))
             return
         job.functions.setdefault(message.digest, message.data)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
+import hmac
 import logging
 import secrets
 import socket
@@ -19,6 +21,8 @@ from lbnet.core.events import Event
 from lbnet.errors import JournalError, RemoteProtocolError, UsageError
 from lbnet.journal.journal import Journal
 from lbnet.journal.store import CLUSTER_BYTES, Addition
+from lbnet.net.door import Door
+from lbnet.net.gate import Gate, token_of
 from lbnet.net.greeting import MAGIC, Reception, printable
 from lbnet.net.link import Link, check_port, say_goodbye, words
 from lbnet.net.recorder import Recorder
@@ -33,6 +37,9 @@ from lbnet.protocol.messages import (
     Hello,
     Message,
     Notice,
+    Renew,
+    Renewed,
+    Revoked,
     Submit,
     Welcome,
 )
@@ -59,9 +66,16 @@ class ControllerServer:
         controller: the decisions.
         trace: where the run is recorded; it is not if None.
         journal: where what happens to jobs is kept; the controller has been restored from it.
+        gate: who is let in; None: anybody, and links are not protected.
     """
 
-    def __init__(self, controller: Controller, trace: Path | None = None, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        controller: Controller,
+        trace: Path | None = None,
+        journal: Journal | None = None,
+        gate: Gate | None = None,
+    ) -> None:
         self._controller = controller
         self._journal = journal
         self._cluster = secrets.token_bytes(CLUSTER_BYTES) if journal is None else journal.cluster
@@ -73,13 +87,21 @@ class ControllerServer:
         self._decide = controller.handle if self._recorder is None else self._recorder.handle
         self._links: dict[PeerId, Link] = {}
         self._peers: dict[Link, PeerId] = {}
+        self._gate = gate
+        self._revoked: tuple[str, ...] = () if gate is None else gate.revoked()
         self._reception = Reception(
-            roles=_ROLES, admit=self._admit, on_message=self._on_message, on_closed=self._on_closed, log=_log
+            roles=_ROLES,
+            admit=self._admit,
+            on_message=self._on_message,
+            on_closed=self._on_closed,
+            log=_log,
+            guard=gate,
+            giver=gate,
         )
         self._bystander = Bystander(self._peers, self._handle)
         self._strategy_log = StrategyLog(_log)
         self._fresh = range(1, limits.PEERS_MAX) if journal is None else range(0)
-        self._server: asyncio.Server | None = None
+        self._server: Door | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         self.address = Address("", 0)
@@ -101,16 +123,15 @@ class ControllerServer:
         if self._journal is not None:
             self._reserve_peers(self._journal)
         try:
-            if listening is not None:
-                self._server = await loop.create_server(self._reception.accept, sock=listening)
-            else:
-                check_port(port)
-                self._server = await loop.create_server(self._reception.accept, host, port, reuse_address=True)
+            sockets = [listening] if listening is not None else _bound_to(host, port)
         except (OSError, ValueError) as error:
             raise _cannot_listen(Address(host, port), error) from None
-        name = self._server.sockets[0].getsockname()
+        self._server = self._reception.listen(*sockets)
+        name = sockets[0].getsockname()
         self.address = Address(str(name[0]), int(name[1]))
         self._bystander.start(self._controller.deadline_s)
+        if self._gate is not None:
+            loop.call_later(limits.REVOKED_LOOK_S, self._look_at_tokens, self._gate)
         if self._recorder is not None:
             self._recorder.open()
         if self._journal is not None:
@@ -142,7 +163,9 @@ class ControllerServer:
 
     def _admit(self, link: Link, message: Hello) -> str | None:
         # An id beyond those that were given is of a later state than ours, such as one that a copy has replaced.
-        back = CONTROLLER < message.peer < self._fresh.start and message.cluster == self._cluster
+        back = CONTROLLER < message.peer < self._fresh.start and hmac.compare_digest(
+            message.cluster, pass_of(self._cluster, PeerId(message.peer))
+        )
         if back:
             peer = PeerId(message.peer)
             old = self._links.get(peer)
@@ -162,7 +185,9 @@ class ControllerServer:
         link.greet(SAID_BY[message.role], throttled=message.role == "client")
         self._hold(link)
         deadline_s = self._controller.deadline_s
-        link.send(Welcome(MAGIC, PROTOCOL_VERSION, peer, str(self.address), self._cluster, deadline_s))
+        link.send(Welcome(MAGIC, PROTOCOL_VERSION, peer, str(self.address), pass_of(self._cluster, peer), deadline_s))
+        if self._revoked and message.role == "worker":
+            link.send(Revoked(self._revoked))
         if self._journal is not None and message.role == "worker":
             self._journal.roster.came(peer)  # before it gets any work, or that would be missed too early
         host = link.peer_address.host
@@ -183,6 +208,29 @@ class ControllerServer:
         )
         return None
 
+    def _look_at_tokens(self, gate: Gate) -> None:
+        """Who came in with a token that was revoked since is sent away, and workers hear of it."""
+        if self._stopped:
+            return
+        asyncio.get_running_loop().call_later(limits.REVOKED_LOOK_S, self._look_at_tokens, gate)
+        revoked = gate.revoked()
+        if revoked == self._revoked:
+            return
+        self._revoked = revoked
+        for link in list(self._peers):
+            if link.identity is not None and token_of(link.identity) in revoked:
+                link.abort(f"the token {token_of(link.identity)}, which it came in with, was revoked")
+            elif not link.throttled:
+                link.send(Revoked(revoked))
+
+    def _renew(self, link: Link, message: Renew) -> None:
+        if self._gate is None or link.identity is None:
+            raise RemoteProtocolError("no certificate is needed here")
+        try:
+            link.send(Renewed(self._gate.renew(link.identity, message.public_key)))
+        except UsageError as error:
+            raise RemoteProtocolError(f"no certificate can be issued: {error}") from None
+
     def _next_peer(self) -> PeerId | None:
         """An id that nobody had before, None if there is none left."""
         if not self._fresh and self._journal is not None:
@@ -200,6 +248,9 @@ class ControllerServer:
         if isinstance(message, Goodbye):
             self._gone(link, f"it left: {printable(message.reason)}", logging.INFO, on_purpose=True)
             link.abort("it left")
+            return
+        if isinstance(message, Renew):
+            self._renew(link, message)
             return
         if isinstance(message, Ask):
             self._controller.journal = state_of(self._journal)
@@ -339,6 +390,31 @@ class ControllerServer:
             self._timer = asyncio.get_running_loop().call_at(effect.at, self._handle, events.Tick())
         else:
             raise AssertionError(f"a controller has no {type(effect).__name__}")
+
+
+def pass_of(cluster: bytes, peer: PeerId) -> bytes:
+    """What somebody must show to be known by an id again: only it is told, and it outlives the controller's process."""
+    return hmac.digest(cluster, int(peer).to_bytes(8), hashlib.sha256)[:CLUSTER_BYTES]
+
+
+def _bound_to(host: str, port: int) -> list[socket.socket]:
+    """Sockets at all addresses that ``host`` stands for, and at one port."""
+    check_port(port)
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, name in socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            at = sockets[0].getsockname()[1] if sockets else name[1]
+            sockets.append(socket.create_server((name[0], at, *name[2:]), family=family))
+    except OSError as error:
+        # A machine may have a name for a kind of address that it cannot use.
+        if sockets and error.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
+            return sockets
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
 
 
 def bound(host: str) -> socket.socket:

@@ -6,12 +6,18 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable
 
 from lbnet import limits
-from lbnet.errors import ConnectError, RemoteProtocolError
+from lbnet.errors import AccessError, ConnectError, RemoteProtocolError, UsageError
+from lbnet.net.door import Door, Giver, Guard, Knock
 from lbnet.net.link import Link, check_port, words
+from lbnet.net.member import Member, NothingThereError, tls_words
+from lbnet.net.refusals import Refusals
 from lbnet.protocol.messages import PROTOCOL_VERSION, Hello, Message, Refused, Welcome
+from lbnet.security.authority import Identity
+from lbnet.security.links import peer_of
 from lbnet.types import CONTROLLER, Address, PeerId
 
 MAGIC = "lbnet"
@@ -71,8 +77,8 @@ def printable(text: str) -> str:
 class Reception:
     """Takes connections in, and lets those pass that say an acceptable HELLO in time.
 
-    Who is refused, says nothing, breaks the protocol or vanishes is one line in the log, and never reaches
-    the driver.
+    Who is refused, says nothing, breaks the protocol or vanishes is at most one line in the log, and never reaches
+    the driver. Only so many may be under way; the oldest of them is closed for one more.
 
     Args:
         roles: who may come.
@@ -81,6 +87,8 @@ class Reception:
         on_message: called with what links say after their greeting.
         on_closed: called when such a link is gone.
         log: where to say who was not let in.
+        guard: who may come by its certificate; None: links are not protected.
+        giver: the same, if it gives certificates to those who have none.
     """
 
     def __init__(
@@ -91,35 +99,81 @@ class Reception:
         on_message: Callable[[Link, Message], None],
         on_closed: Callable[[Link, str], None],
         log: logging.Logger,
+        guard: Guard | None = None,
+        giver: Giver | None = None,
     ) -> None:
         self._roles = roles
         self._admit = admit
         self._deliver = on_message
         self._tell_closed = on_closed
-        self._log = log
-        self._timers: dict[Link, asyncio.TimerHandle] = {}
+        self._guard = guard
+        self._giver = giver
+        self._refusals = Refusals(log, asyncio.get_running_loop().time)
+        self._waiting: dict[Link | Knock, asyncio.TimerHandle] = {}
+        self._connecting: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def accept(self) -> Link:
-        """The protocol of a connection that was just accepted."""
-        return Link(self._on_message, self._on_closed, self._on_open)
+    def listen(self, *listening: socket.socket) -> Door:
+        """Take in what comes to these sockets, until the door is closed."""
+        return Door(listening, self.accept)
+
+    def accept(self, sock: socket.socket) -> None:
+        """A connection was just accepted."""
+        if self._guard is None:
+            self._connecting.add(task := asyncio.get_running_loop().create_task(self._take(sock)))
+            task.add_done_callback(self._connecting.discard)
+        else:
+            self._on_arrival(Knock(sock, self._guard, self._giver, self._on_known, self._on_gone))
+
+    async def _take(self, sock: socket.socket) -> None:
+        """A connection that is not protected."""
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: Link(self._on_message, self._on_closed, self._on_arrival), sock
+            )
+        except OSError:
+            sock.close()  # it has gone already
 
     async def close(self) -> None:
         """Turn away those who have not been let in; returns when they are gone."""
         self._closed = True
-        links = list(self._timers)
-        for link in links:
-            self._timers.pop(link).cancel()
-            link.abort("nobody is let in any more")
-        for link in links:
-            await link.closed.wait()
+        waiting = list(self._waiting)
+        for each in waiting:
+            self._forget(each)
+            each.abort("nobody is let in any more")
+        for each in waiting:
+            await each.closed.wait()
 
-    def _on_open(self, link: Link) -> None:
+    # --- before HELLO ---------------------------------------------------------------------------
+
+    def _on_arrival(self, each: Link | Knock) -> None:
         if self._closed:
-            link.abort("nobody is let in any more")
+            each.abort("nobody is let in any more")
             return
+        if len(self._waiting) >= limits.HALF_OPEN_MAX:
+            next(iter(self._waiting)).abort("it was the one that waited longest, and more have come than may wait")
         said_nothing = f"it said nothing for {limits.GREETING_TIMEOUT_S:g} s"
-        self._timers[link] = asyncio.get_running_loop().call_later(limits.GREETING_TIMEOUT_S, link.abort, said_nothing)
+        timer = asyncio.get_running_loop().call_later(limits.GREETING_TIMEOUT_S, each.abort, said_nothing)
+        self._waiting[each] = timer
+
+    def _forget(self, each: Link | Knock) -> bool:
+        """It waits no more. Whether it did."""
+        timer = self._waiting.pop(each, None)
+        if timer is not None:
+            timer.cancel()
+        return timer is not None
+
+    def _on_known(self, knock: Knock, identity: Identity) -> Link:
+        self._forget(knock)
+        link = Link(self._on_message, self._on_closed, self._on_arrival)
+        link.identity = identity
+        return link
+
+    def _on_gone(self, knock: Knock, reason: str) -> None:
+        if self._forget(knock) and reason:
+            self._refusals.tell(knock.peer_address, reason)
+
+    # --- HELLO and after it ---------------------------------------------------------------------
 
     def _on_message(self, link: Link, message: Message) -> None:
         if link.greeted:
@@ -127,25 +181,29 @@ class Reception:
             return
         if not isinstance(message, Hello):
             raise RemoteProtocolError(f"{type(message).__name__} came before HELLO")
-        reason = refusal(message, self._roles) or self._admit(link, message)
+        problem, final = refusal(message, self._roles), False
+        if problem is None and self._guard is not None:
+            problem = _stranger_here(link, message, self._guard)
+            final = problem is not None
+        reason = problem or self._admit(link, message)
         if reason is None:
-            self._timers.pop(link).cancel()
+            self._forget(link)
         else:
             # The timer stays: it ends a link whose peer does not take the answer.
-            link.send(Refused(reason))
+            link.send(Refused(reason, final))
             link.close(f"it was refused: {reason}")
 
     def _on_closed(self, link: Link, reason: str) -> None:
-        timer = self._timers.pop(link, None)
-        if timer is not None:
-            timer.cancel()
-            self._log.warning("%s did not join: %s", link.peer_address, reason)
+        if self._forget(link):
+            self._refusals.tell(link.peer_address, reason)
         elif link.greeted:
             self._tell_closed(link, reason)
 
 
-class NothingThereError(ConnectError):
-    """Nothing listens at an address, or not yet."""
+def _stranger_here(link: Link, message: Hello, guard: Guard) -> str | None:
+    """Why somebody is not who it says it is, by its certificate, if so."""
+    assert link.identity is not None, "a guarded door lets nobody pass without"
+    return guard.problem_of(link.identity, "worker" if message.role == "peer" else message.role)
 
 
 async def connect(
@@ -158,6 +216,8 @@ async def connect(
     on_closed: Callable[[Link, str], None],
     timeout_s: float,
     what: str = "an lbnet controller",
+    member: Member | None = None,
+    role: str = "controller",
 ) -> None:
     """Open a link and exchange greetings.
 
@@ -169,9 +229,12 @@ async def connect(
         on_closed: called when a link that was welcomed is gone.
         timeout_s: for all of it.
         what: the other side, for error messages.
+        member: who we are, to which the link is protected; None: it is not.
+        role: of the other side, by its certificate.
 
     Raises:
         NothingThereError: nothing listens there.
+        AccessError: it does not let us in, or is none of our cluster, and will not be.
         ConnectError: it is not ``what``, or it refused us, or there can be no such address; the sentence says which.
     """
     loop = asyncio.get_running_loop()
@@ -188,7 +251,8 @@ async def connect(
                 answer.set_result(None)
                 on_welcome(link, message)  # type: ignore[arg-type]  # that is what it is when there is no problem
             else:
-                answer.set_exception(ConnectError(f"{address} {problem}"))
+                final = isinstance(message, Refused) and message.final
+                answer.set_exception((AccessError if final else ConnectError)(f"{address} {problem}"))
 
     def on_gone(link: Link, reason: str) -> None:
         if link.greeted:
@@ -199,7 +263,7 @@ async def connect(
     try:
         check_port(address.port)
         async with asyncio.timeout(timeout_s):
-            _, link = await loop.create_connection(lambda: Link(on_greeting, on_gone), address.host, address.port)
+            link = await _opened(address, lambda: Link(on_greeting, on_gone), member, role, timeout_s)
             link.send(greeting(link))
             await answer
     except BaseException as error:
@@ -214,10 +278,42 @@ async def connect(
                 "did not answer" if link is None else f"is not {what}: it accepted the connection and said nothing"
             )
             raise ConnectError(f"{address} {silence} within {timeout_s:g} s") from None
+        if isinstance(error, ssl.SSLError | ConnectionAbortedError) and member is not None:
+            member.forget()
+            raise ConnectError(f"{address} {tls_words(error, what)}") from None
         if isinstance(error, OSError | ValueError):
             kind = NothingThereError if isinstance(error, OSError) else ConnectError
             raise kind(f"nothing answers at {address} ({words(error)}): is {what} running there?") from None
         raise
+
+
+async def _opened(
+    address: Address, make: Callable[[], Link], member: Member | None, role: str, timeout_s: float
+) -> Link:
+    """A link to an address, protected if we are a member, to somebody who has shown to be of this role."""
+    loop = asyncio.get_running_loop()
+    if member is None:
+        _, link = await loop.create_connection(make, address.host, address.port)
+        return link
+    if role == "controller":
+        await member.join(address, timeout_s)
+    transport, link = await loop.create_connection(
+        make,
+        address.host,
+        address.port,
+        ssl=member.outgoing,
+        server_hostname="",
+        ssl_handshake_timeout=limits.GREETING_TIMEOUT_S,
+    )
+    try:
+        link.identity = peer_of(transport.get_extra_info("ssl_object"))
+        problem = None if link.identity is None else member.problem_of(link.identity, role)
+    except UsageError as error:
+        problem = str(error)
+    if link.identity is None or problem is not None:
+        link.abort("it is not who it should be")
+        raise AccessError(f"{address} is not who it should be: {problem}")
+    return link
 
 
 def _not_welcome(message: Message, what: str) -> str | None:

@@ -26,6 +26,7 @@ from lbnet.errors import RemoteProtocolError
 from lbnet.protocol.codec import decode, encode
 from lbnet.protocol.framing import FrameReader, frame
 from lbnet.protocol.messages import Goodbye, Hello, Message, Refused, Welcome
+from lbnet.security.authority import Identity
 from lbnet.types import Address
 
 GREETINGS: frozenset[type[Message]] = frozenset({Hello, Welcome, Refused})
@@ -44,6 +45,7 @@ class Link(asyncio.Protocol):
         peer_address: where the other end is.
         own_address: where this end is.
         greeted: whether the greeting is over.
+        identity: who the peer is, by its certificate; None if the link is not protected.
         closed: set when the connection is gone.
         on_behind: called when more than ``limits.LINK_BUFFER_HIGH_BYTES`` wait to be sent (True), and when most of that
             is sent or the connection is gone (False).
@@ -73,6 +75,7 @@ class Link(asyncio.Protocol):
         self.peer_address = Address("?", 0)
         self.own_address = Address("?", 0)
         self.greeted = False
+        self.identity: Identity | None = None
         self.closed = asyncio.Event()
         self.on_behind: Callable[[bool], None] | None = None
 
@@ -148,8 +151,8 @@ class Link(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=limits.LINK_BUFFER_HIGH_BYTES)
         # Once, and now: a socket whose peer is gone does not know these any more.
-        self.peer_address = _address(transport, "peername")
-        self.own_address = _address(transport, "sockname")
+        self.peer_address = address_of(transport, "peername")
+        self.own_address = address_of(transport, "sockname")
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -248,7 +251,8 @@ def words(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _address(transport: asyncio.BaseTransport, which: str) -> Address:
+def address_of(transport: asyncio.BaseTransport, which: str) -> Address:
+    """One end of a connection: ``peername`` or ``sockname``."""
     try:
         name = transport.get_extra_info(which)
     except OSError:  # uvloop asks the system, and the peer has gone already

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -20,11 +21,16 @@ from lbnet.core.controller import Controller
 from lbnet.errors import ConnectionLostError
 from lbnet.journal.journal import Journal
 from lbnet.net.controller_server import ControllerServer
+from lbnet.net.gate import Gate, utc_now
 from lbnet.net.leaving import undisturbed
+from lbnet.net.member import Member
+from lbnet.net.no_pickles import forbid_pickles
 from lbnet.net.restored import Restored, restore
 from lbnet.net.worker_node import WorkerNode
 from lbnet.pool.cores import cores_available
 from lbnet.pool.memory import limit_of
+from lbnet.security.nearby import Nearby, announced
+from lbnet.security.place import Place
 from lbnet.strategies import registry
 from lbnet.strategies.base import Strategy
 from lbnet.types import Address
@@ -51,6 +57,7 @@ def run_controller(
     state_dir: Path | None = None,
     on_restored: Callable[[Restored], None] = lambda _: None,
     deadline_s: float = limits.LINK_DEADLINE_S,
+    place: Place | None = None,
 ) -> None:
     """Run a controller until SIGINT or SIGTERM.
 
@@ -68,12 +75,14 @@ def run_controller(
         state_dir: where its journal is, or will be; without one, jobs end with the controller.
         on_restored: called with what the journal held, before ``on_ready``.
         deadline_s: how long links may be silent.
+        place: of the cluster's secrets; None: links are not protected, and anybody is let in.
 
     Raises:
         JournalError: the journal cannot be used.
         UsageError: the port is taken, the trace cannot be written, or there is no such strategy.
     """
     load = registry.loader({strategy: registry.find(strategy) if given is None else given})
+    forbid_pickles()
     journal = None if state_dir is None else Journal(state_dir)
 
     async def main(_: _Signal) -> None:
@@ -88,11 +97,12 @@ def run_controller(
         )
         if journal is not None:
             on_restored(restore(controller, journal, asyncio.get_running_loop().time()))
-        server = ControllerServer(controller, trace, journal)
+        server = ControllerServer(controller, trace, journal, None if place is None else Gate(place))
         try:
             await server.start(host, port, listening)
-            on_ready(server.address)
-            await asyncio.get_running_loop().create_future()
+            with contextlib.nullcontext() if place is None else announced(_nearby(place, server.address)):
+                on_ready(server.address)
+                await asyncio.get_running_loop().create_future()
         finally:
             await server.stop()
 
@@ -115,6 +125,7 @@ def run_worker(
     rejoin_timeout_s: float = 0.0,
     deadline_s: float = 0.0,
     time_s: float = math.inf,
+    member: Member | None = None,
 ) -> None:
     """Run a worker until SIGINT, SIGTERM, somebody lets it leave, or the end of its controller or of its time.
 
@@ -130,6 +141,7 @@ def run_worker(
         rejoin_timeout_s: how long it goes on without its controller, and looks for it; 0 for not at all.
         deadline_s: how long its links may be silent, if that is longer than what the controller says.
         time_s: how long it may stay: it begins to leave early enough to be gone by then.
+        member: who it is in its cluster; None: links are not protected.
         memory_limit: of each slot: a size such as ``2GB``, ``auto`` for an equal share of what there is, or nothing.
 
     Raises:
@@ -149,6 +161,7 @@ def run_worker(
             memory_limit_bytes=memory_limit_bytes,
             rejoin_timeout_s=rejoin_timeout_s,
             deadline_s=deadline_s,
+            member=member,
         )
         await node.start(connect)
         try:
@@ -169,6 +182,12 @@ def run_worker(
             raise ConnectionLostError(f"the controller at {connect} is gone: {node.lost.result()}")
 
     _run(main, stop_on_stdin_eof=stop_on_stdin_eof)
+
+
+def _nearby(place: Place, address: Address) -> Nearby:
+    now = utc_now()
+    tokens = {role: str(place.account_token(role, now)) for role in ("worker", "client")}
+    return Nearby(address.host, address.port, socket.gethostname(), **tokens)
 
 
 def _leave_in_time(node: WorkerNode, time_s: float) -> None:

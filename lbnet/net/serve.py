@@ -15,8 +15,12 @@ from pathlib import Path
 
 from lbnet import limits
 from lbnet.errors import LbnetError
+from lbnet.net.gate import utc_now
+from lbnet.net.member import Member
 from lbnet.net.run import run_controller, run_worker
 from lbnet.pool.environment import adopt_path
+from lbnet.security import private, token
+from lbnet.security.place import Place
 from lbnet.strategies.base import Strategy
 from lbnet.types import Address
 
@@ -39,9 +43,11 @@ def main() -> int:
                 no_workers_timeout_s=config["no_workers_timeout_s"],
                 trace=Path(config["trace"]) if config.get("trace") else None,
                 given=given,
+                place=Place(Path(config["secrets"]), utc_now()) if config.get("secrets") else None,
             )
         else:
             run_worker(
+                member=_member(config.get("token", "")),
                 connect=Address(config["host"], config["port"]),
                 slots=config["slots"],
                 name=config["name"],
@@ -56,6 +62,11 @@ def main() -> int:
         print(f"lbnet: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _member(path: str) -> Member | None:
+    """Who this worker is, by the token in a file; without one, links are not protected."""
+    return Member("worker", token.parse(private.read(Path(path)).decode())) if path else None
 
 
 def _given(text: str) -> Strategy | None:

@@ -16,14 +16,16 @@ from lbnet.core.effects import Effect
 from lbnet.core.events import Event
 from lbnet.core.liveness import Liveness
 from lbnet.core.worker import Worker
-from lbnet.errors import ConnectError
-from lbnet.net.greeting import MAGIC, NothingThereError, Reception, connect, hello, printable
+from lbnet.errors import AccessError, ConnectError, RemoteProtocolError
+from lbnet.net.door import Door
+from lbnet.net.greeting import MAGIC, Reception, connect, hello, printable
 from lbnet.net.leaving import undisturbed
 from lbnet.net.link import Link, say_goodbye
+from lbnet.net.member import Member, NothingThereError
 from lbnet.net.strategy_log import StrategyLog
 from lbnet.net.vigil import Bystander
 from lbnet.pool.parent import Pool
-from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Welcome
+from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Renew, Renewed, Revoked, Welcome
 from lbnet.types import CONTROLLER, Address, PeerId, SlotId
 
 _log = logging.getLogger("lbnet.worker")
@@ -43,6 +45,7 @@ class WorkerNode:
         memory_limit_bytes: of each slot, 0 for no limit.
         rejoin_timeout_s: how long it goes on without its controller, and looks for it; 0 for not at all.
         deadline_s: how long its links may be silent, if that is longer than what the controller says.
+        member: who it is in its cluster; None: links are not protected.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class WorkerNode:
         memory_limit_bytes: int = 0,
         rejoin_timeout_s: float = 0.0,
         deadline_s: float = 0.0,
+        member: Member | None = None,
     ) -> None:
         self.name = name
+        self._member = member
         self._given_name = name
         self.peer = CONTROLLER
         self._slots = slots
@@ -71,13 +76,18 @@ class WorkerNode:
         self._links: dict[PeerId, Link] = {}
         self._peers: dict[Link, PeerId] = {}
         self._reception = Reception(
-            roles=_ROLES, admit=self._admit, on_message=self._on_message, on_closed=self._on_closed, log=_log
+            roles=_ROLES,
+            admit=self._admit,
+            on_message=self._on_message,
+            on_closed=self._on_closed,
+            log=_log,
+            guard=member,
         )
         self._bystander = Bystander(self._peers, self._handle)
         self._connecting: set[asyncio.Task[None]] = set()
         self._rejoining: asyncio.Task[None] | None = None
         self._left: dict[asyncio.Task[None], Pool] = {}
-        self._server: asyncio.Server | None = None
+        self._server: Door | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: deque[Event] = deque()
         self._handling = False
@@ -176,12 +186,14 @@ class WorkerNode:
                 on_message=self._on_message,
                 on_closed=self._on_closed,
                 timeout_s=timeout_s,
+                member=self._member,
             )
         except BaseException:
             for sock in listening:
                 sock.close()
             raise
-        self._server = await asyncio.get_running_loop().create_server(self._reception.accept, sock=listening[0])
+        self._server = self._reception.listen(listening[0])
+        self._renew()
 
     def _on_welcome(self, link: Link, welcome: Welcome) -> None:
         self.peer = welcome.peer
@@ -240,9 +252,10 @@ class WorkerNode:
                     on_message=self._on_message,
                     on_closed=self._on_closed,
                     timeout_s=limits.CONNECT_TIMEOUT_S,
+                    member=self._member,
                 )
             except ConnectError as error:
-                if loop.time() < until:
+                if loop.time() < until and not isinstance(error, AccessError):
                     continue
                 if not self.lost.done():
                     self.lost.set_result(f"{reason}; and for {self._rejoin_timeout_s:g} s: {error}")
@@ -308,8 +321,34 @@ class WorkerNode:
         if isinstance(message, Goodbye):
             self._gone(link, f"it left: {printable(message.reason)}", logging.INFO, on_purpose=True)
             link.abort("it left")
+        elif isinstance(message, Renewed | Revoked):
+            self._trust(message)
         else:
             self._handle(events.Received(self._peers[link], message))
+
+    def _trust(self, message: Renewed | Revoked) -> None:
+        """What the controller says of certificates."""
+        if self._member is None:
+            raise RemoteProtocolError("links are not protected here")
+        if isinstance(message, Renewed):
+            self._member.renewed(message.certificate)
+            return
+        self._member.revoke(message.tokens)
+        for link, peer in list(self._peers.items()):
+            if peer != CONTROLLER and link.identity is not None:
+                problem = self._member.problem_of(link.identity, "worker")
+                if problem is not None:
+                    link.abort(f"its token was revoked: {problem}")
+
+    def _renew(self) -> None:
+        """Look now and then whether the certificate grows old."""
+        if self._stopped or self._member is None:
+            return
+        asyncio.get_running_loop().call_later(limits.RENEW_LOOK_S, self._renew)
+        link = self._links.get(CONTROLLER)
+        public_key = None if link is None else self._member.renewal()
+        if link is not None and public_key is not None:
+            link.send(Renew(public_key))
 
     def _on_closed(self, link: Link, reason: str) -> None:
         self._gone(link, reason, logging.WARNING)
@@ -408,6 +447,8 @@ class WorkerNode:
                 on_closed=self._on_closed,
                 timeout_s=limits.PEER_CONNECT_TIMEOUT_S,
                 what="an lbnet worker",
+                member=self._member,
+                role="worker",
             )
         except ConnectError as error:
             unreachable(str(error))

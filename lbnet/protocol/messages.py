@@ -39,9 +39,9 @@ class Hello:
 class Welcome:
     """The listening side, in answer to HELLO: the link is open, and ``peer`` is your id.
 
-    If it is the id that you had before, all that you hold counts; if not, nothing does. ``cluster`` is what the
-    controller keeps for as long as its journal lives. ``deadline_s`` is how long any link of the cluster may be
-    silent; 0: for ever.
+    If it is the id that you had before, all that you hold counts; if not, nothing does. ``cluster`` is the pass for
+    this id: nobody else is told, and it is good for as long as the controller's journal lives. ``deadline_s`` is how
+    long any link of the cluster may be silent; 0: for ever.
     """
 
     magic: str
@@ -54,9 +54,31 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The listening side, instead of WELCOME; the link is closed after it."""
+    """The listening side, instead of WELCOME; the link is closed after it. ``final``: to try again is of no use."""
 
     reason: str
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Worker or client → controller: issue a new certificate to me, for this public key. RENEWED follows."""
+
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Controller → worker or client, in answer to RENEW: the certificate, for links that are opened from now on."""
+
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Controller → worker, when it joins, and when a token is revoked: who came in with these is let in no more."""
+
+    tokens: tuple[str, ...]
 
 
 # --- jobs, client and controller ------------------------------------------------------------------
@@ -593,6 +615,7 @@ Message = (
     | Submitted | Attach | Attached | Taken | Rejoined | Kept | Beat
     | Drain | Leave | Leaving | Released | Withdraw
     | Enquire | Enquired | Follow | Printed | Notice | Read
+    | Renew | Renewed | Revoked
 )  # fmt: skip
 
 KINDS: tuple[type[Message], ...] = (
@@ -605,6 +628,7 @@ KINDS: tuple[type[Message], ...] = (
     Submitted, Attach, Attached, Taken, Rejoined, Kept, Beat,
     Drain, Leave, Leaving, Released, Withdraw,
     Enquire, Enquired, Follow, Printed, Notice, Read,
+    Renew, Renewed, Revoked,
 )  # fmt: skip
 """The kind of a message on the wire is its place here: new ones are added at the end."""
 
@@ -612,19 +636,20 @@ KINDS: tuple[type[Message], ...] = (
 
 SAID_BY: dict[str, frozenset[type[Message]]] = {
     "client": frozenset(
-        {OpenJob, Function, Submit, CloseJob, Cancel, Ask, Attach, Taken, Read, Drain, Follow, Beat, Goodbye}
+        {OpenJob, Function, Submit, CloseJob, Cancel, Ask, Attach, Taken, Read, Drain, Follow, Beat, Goodbye} | {Renew}
     ),
     "worker": frozenset(
         {Function, NonIdle, Idle, Relay, Ack, NoWork, Result, Inventory, Goodbye, AskThrough, AskTarget, Asked}
-        | {Rejoined, Leaving, Enquired, Printed, Beat}
+        | {Rejoined, Leaving, Enquired, Printed, Beat, Renew}
     ),
     "controller-to-client": frozenset(
         {Cancelled, Values, Partial, Failed, Settled, JobDone, JobRefused, Answer, Submitted, Attached, Beat, Goodbye}
-        | {Printed, Notice}
+        | {Printed, Notice, Renewed}
     ),
     "controller-to-worker": frozenset(
         {OpenJob, Function, JobEnded, Match, Hungry, SendWork, Ack, NoWork, AskInventory, Goodbye}
         | {Balance, Peers, IdleNews, Target, Kept, Leave, Released, Withdraw, Enquire, Follow, Beat}
+        | {Renewed, Revoked}
     ),
     "peer": frozenset({Function, OpenJob, SendWork, Ack, NoWork, Goodbye, AskWork, Offer, Beat}),
 }

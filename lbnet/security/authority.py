@@ -108,6 +108,11 @@ class Authority:
         return _pem(self._certificate)
 
     @property
+    def der(self) -> bytes:
+        """The certificate, DER."""
+        return self._certificate.public_bytes(serialization.Encoding.DER)
+
+    @property
     def key(self) -> bytes:
         """PEM; the secret of the cluster."""
         return _key_pem(self._key)
@@ -115,7 +120,7 @@ class Authority:
     @property
     def digest(self) -> bytes:
         """What tokens say of it."""
-        return digest_of(self._certificate.public_bytes(serialization.Encoding.DER))
+        return digest_of(self.der)
 
     def issue(self, public_key: bytes, role: str, name: str, lifetime: dt.timedelta, now: dt.datetime) -> bytes:
         """A certificate for somebody's public key.

@@ -41,6 +41,15 @@ def context_of(credential: Credential, *, server: bool, strangers: bool = False)
     return context
 
 
+def stranger_context() -> ssl.SSLContext:
+    """How somebody connects who has no certificate, and does not know yet whose it will be shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def _load(context: ssl.SSLContext, credential: Credential) -> None:
     """The library takes keys from files only: one of mode 0600, for as long as that takes."""
     handle, name = tempfile.mkstemp(prefix="lbnet-")

@@ -28,7 +28,10 @@ def make_directory(path: Path) -> None:
         pass
     except OSError as error:
         raise UsageError(f"{path} cannot be made ({error.strerror}): choose another --state-dir") from None
-    found = path.lstat()
+    try:
+        found = path.lstat()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made ({error.strerror}): choose another --state-dir") from None
     if not stat.S_ISDIR(found.st_mode):
         raise UsageError(f"{path} is a link or no directory: secrets are not kept there; choose another --state-dir")
     if found.st_uid != os.geteuid():

@@ -46,15 +46,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "pool": PLAIN | {"protocol", "core", "pickling", "work", "pool.cores", "pool.environment"} | {"pool.memory"},
     "net": PLAIN
     | {"address", "version", "trace", "protocol", "core", "strategies", "strategies.base", "journal"}
-    | {"pool", "pool.cores", "pool.environment", "pool.memory"},
+    | {"pool", "pool.cores", "pool.environment", "pool.memory", "security"},
     # The strategy that an embedded cluster was given comes from the process that started it, as a pickle.
-    "net.serve": PLAIN | {"net", "pickling", "pool.environment", "strategies.base"},
+    "net.serve": PLAIN | {"net", "pickling", "pool.environment", "security", "strategies.base"},
     "workloads": PLAIN | {"work"},
     "sim": PLAIN
     | {"version", "trace", "protocol", "core", "strategies", "strategies.base", "journal", "workloads", "work"},
     "client": PLAIN
     | {"address", "version", "pickling", "work", "trace", "protocol", "net", "strategies", "strategies.base"}
-    | {"pool.cores", "pool.environment", "pool.memory"},
+    | {"security", "pool.cores", "pool.environment", "pool.memory"},
     "web": PLAIN | {"address", "version", "protocol", "net", "client"},
 }
 MAY_IMPORT["cli"] = frozenset(MAY_IMPORT)

@@ -151,8 +151,8 @@ class Cluster:
 def address_of(controller: Running) -> str:
     """The address that a controller has printed, in the line that starts a worker."""
     controller.line()
-    *_, address = controller.line().split()
-    return address
+    words = controller.line().split()
+    return words[words.index("--connect") + 1]
 
 
 @contextmanager

@@ -42,14 +42,15 @@ def test_the_line_that_a_controller_prints_starts_a_worker(folder: Path) -> None
         program, *args = second.split()
         assert program == "lbnet"
         with start(*args, "--slots", 1, folder=folder) as worker:
-            assert worker.line() == f"worker worker-1 (number 1) has joined {args[-1]}; Ctrl-C ends it"
+            assert worker.line() == f"worker worker-1 (number 1) has joined {args[2]}; Ctrl-C ends it"
 
 
 def test_json_is_one_line_for_programs(folder: Path) -> None:
     with start("controller", "--port", 0, "--placement", "first", "--json", folder=folder) as running:
         facts = json.loads(running.line())
         address = facts.pop("address")
-        assert Path(facts.pop("state_dir")).name == address.replace(":", "-")
+        assert Path(facts["state_dir"]).name == address.replace(":", "-")
+        assert facts.pop("secrets") == facts.pop("state_dir")
         restored = {"jobs": 0, "outstanding": 0, "untaken": 0}
         assert facts == {"placement": "first", "strategy": "sb", "restored": restored}
         assert json.loads(lbnet("status", "--connect", address, "--json").stdout)["placement"] == "first"

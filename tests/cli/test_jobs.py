@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import lbnet as library
-from tests.cli.running import Cluster, cluster, lbnet, sentence, start, until
+from tests.cli.running import Cluster, address_of, cluster, lbnet, sentence, start, until
 
 
 def not_seven(x: int) -> int:
@@ -46,8 +46,7 @@ def test_a_job_that_was_handed_in_is_listed_and_its_results_are_fetched_once(fol
 
 def test_results_wait_for_the_next_controller_and_for_a_pipe_that_holds(folder: Path) -> None:
     with start("controller", "--port", 0, "--state-dir", folder / "state", folder=folder) as first:
-        first.line()
-        *_, address = first.line().split()
+        address = address_of(first)
         made = Cluster(address, first, ())
         with start("worker", "--connect", address, "--slots", "1", folder=folder) as worker:
             worker.line()

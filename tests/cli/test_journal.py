@@ -60,17 +60,19 @@ def test_without_a_journal_nothing_is_kept_and_that_is_said(folder: Path) -> Non
     with start("controller", "--port", 0, "--no-journal", folder=folder, XDG_STATE_HOME=str(state)) as running:
         address = address_of(running)
         assert running.line() == "no journal is kept: all jobs end with this process"
-        assert "\njournal off\n" in lbnet("status", "--connect", address).stdout
-    assert not state.exists()
+        assert "\njournal off\n" in lbnet("status", "--connect", address, XDG_STATE_HOME=str(state)).stdout
+    assert [path for path in state.rglob("*") if path.is_file()] == []  # nor a secret
     with start("controller", "--port", 0, "--no-journal", "--json", folder=folder) as running:
         facts = json.loads(running.line())
         assert (facts["state_dir"], facts["restored"]) == (None, None)
 
 
-def test_no_journal_in_a_folder_is_a_contradiction(folder: Path) -> None:
-    text = sentence(lbnet("controller", "--no-journal", "--state-dir", folder / "mine"), 2)
-    assert text == "--no-journal keeps nothing in a --state-dir: leave one of them out"
-    assert not (folder / "mine").exists()
+def test_a_folder_without_a_journal_holds_the_secrets(folder: Path) -> None:
+    with start("controller", "--port", 0, "--no-journal", "--state-dir", folder / "mine", folder=folder) as running:
+        address_of(running)
+        assert running.line() == "no journal is kept: all jobs end with this process"
+    names = sorted(path.name for path in (folder / "mine").iterdir())
+    assert names == ["authority.pem", "client.token", "tokens.json", "worker.token"]
 
 
 def test_a_chosen_port_is_none_that_somebody_has_a_journal_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ COMMANDS = (
     "audit",
     "cancel",
     "drain",
+    "token",
     "map",
     "demo",
     "simulate",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -159,7 +160,7 @@ class StandIn:
             on_closed=self._on_closed,
             log=logging.getLogger("stand-in"),
         )
-        self._server = await self.loop.create_server(self._reception.accept, "127.0.0.1", 0)
+        self._server = self._reception.listen(socket.create_server(("127.0.0.1", 0)))
         return Address(*self._server.sockets[0].getsockname()[:2])
 
     async def _stop(self) -> None:

@@ -272,8 +272,12 @@ def test_nothing_answers() -> None:
 
 def test_something_else_answers() -> None:
     silent = "is not an lbnet controller: it accepted the connection and said nothing"
-    with socket.create_server(("127.0.0.1", 0)) as sock, pytest.raises(ConnectError, match=silent):
-        Client(f"127.0.0.1:{sock.getsockname()[1]}", timeout_s=0.05)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        address = f"127.0.0.1:{sock.getsockname()[1]}"
+        with pytest.raises(ConnectError, match=silent):
+            Client(address, timeout_s=0.05, insecure=True)
+        with pytest.raises(ConnectError, match=f"{address} did not answer within 0.05 s"):
+            Client(address, timeout_s=0.05)
 
 
 # --- something dies

@@ -77,7 +77,7 @@ def test_who_waits_for_a_controller_without_workers_is_warned(
     lonely_controller: str, work: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(limits, "WORKERS_HINT_S", 0.05)
-    client = Client(lonely_controller)
+    client = Client(lonely_controller, insecure=True)
     waiting = [work(client) for _ in range(3)]
     until(lambda: messages(caplog), "the warning comes")
     client.status()

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import random
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -299,7 +300,7 @@ class House:
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
     made = House()
-    server = await asyncio.get_running_loop().create_server(made.reception.accept, "127.0.0.1", 0)
+    server = made.reception.listen(socket.create_server(("127.0.0.1", 0)))
     made.address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
     yield made
     server.close()

@@ -404,13 +404,15 @@ async def test_who_comes_back_with_its_cluster_is_who_it_was(role: str) -> None:
     async with controller() as server:
         first, second = [await RawPeer.join(server.address, role) for _ in range(2)]
         assert (first.peer, second.peer) == (1, 2)
-        assert first.cluster == second.cluster
+        assert first.cluster != second.cluster  # nobody can come back as somebody else
         assert len(first.cluster) == 16
         first.close()
         await until(lambda: first.peer not in server._links)
         back = await RawPeer.join(server.address, role, peer=first.peer, cluster=first.cluster)
         assert (back.peer, back.cluster) == (first.peer, first.cluster)
-        assert (await RawPeer.join(server.address, role)).peer == 3
+        thief = await RawPeer.join(server.address, role, peer=second.peer, cluster=first.cluster)
+        assert (thief.peer, second.peer in server._links) == (3, True)
+        assert (await RawPeer.join(server.address, role)).peer == 4
 
 
 @pytest.mark.parametrize("role", ["worker", "client"])
@@ -621,22 +623,20 @@ async def test_nobody_is_read_while_too_much_waits_for_the_disk_clients_first(
 
 async def test_ids_are_not_given_again_after_a_restart(tmp_path: Path) -> None:
     given: list[int] = []
-    clusters: set[bytes] = set()
+    passes: dict[int, bytes] = {}
     for _ in range(3):
         async with controller(journal=Journal(tmp_path / "state")) as server:
             back = given[:1]
             for peer in back:  # also one that was given before the restart is who it was
-                (cluster,) = clusters
-                assert (await RawPeer.join(server.address, "client", peer=peer, cluster=cluster)).peer == peer
+                assert (await RawPeer.join(server.address, "client", peer=peer, cluster=passes[peer])).peer == peer
             for _ in range(70):
                 raw = await RawPeer.join(server.address, "client")
                 given.append(raw.peer)
-                clusters.add(raw.cluster)
+                passes[raw.peer] = raw.cluster
                 await raw.say(Goodbye("bye"))
                 await raw.hear_end()
                 raw.close()
-    assert len(set(given)) == len(given) == 210
-    assert len(clusters) == 1
+    assert len(set(given)) == len(given) == len(set(passes.values())) == 210
 
 
 async def crash(server: ControllerServer) -> None:

@@ -15,7 +15,7 @@ from lbnet.core.controller import Controller
 from lbnet.errors import JournalError
 from lbnet.journal.journal import Journal
 from lbnet.journal.store import Addition
-from lbnet.net.controller_server import ControllerServer
+from lbnet.net.controller_server import ControllerServer, pass_of
 from lbnet.net.greeting import hello
 from lbnet.net.restored import Restored, restore, state_of
 from lbnet.protocol.messages import Answer, Ask, Attach, Attached, CloseJob, Function, Submit, Taken, Welcome
@@ -105,7 +105,7 @@ async def test_a_client_that_is_back_is_given_its_job(tmp_path: Path) -> None:
     cluster = reserved.cluster
     reserved.close(10)
     async with served(tmp_path) as server:
-        client, welcome = await greeted(server.address, "client", CLIENT, cluster)
+        client, welcome = await greeted(server.address, "client", CLIENT, pass_of(cluster, CLIENT))
         assert welcome.peer == CLIENT
         await client.say(Attach(JOB, 0))
         assert await client.hear(Attached) == Attached(JOB, 3, True, 0)
@@ -129,7 +129,10 @@ async def test_an_id_that_was_never_given_is_not_believed(tmp_path: Path, journa
     async with served(tmp_path if journal else None) as server:
         first = await RawPeer.join(server.address, "worker")
         nevers = (first.peer + 1000, limits.PEERS_MAX, -1)
-        given = [(await greeted(server.address, role, never, server._cluster))[1].peer for never in nevers]
+        given = [
+            (await greeted(server.address, role, never, pass_of(server._cluster, PeerId(max(never, 0)))))[1].peer
+            for never in nevers
+        ]
         assert len({first.peer, *given}) == 4
         assert not set(given) & set(nevers)
         assert list(server._links) == [first.peer, *given]
@@ -144,8 +147,8 @@ async def test_a_peer_of_an_earlier_life_is_believed_and_no_id_is_given_twice(tm
         fresh = await RawPeer.join(server.address, "worker")
         assert fresh.peer not in before
         for peer in before:
-            _, welcome = await greeted(server.address, "worker", peer, cluster)
-            assert (welcome.peer, welcome.cluster) == (peer, cluster)
+            _, welcome = await greeted(server.address, "worker", peer, pass_of(cluster, peer))
+            assert (welcome.peer, welcome.cluster) == (peer, pass_of(cluster, peer))
 
 
 async def test_a_copy_of_an_older_state_does_not_believe_ids_that_were_given_since(tmp_path: Path) -> None:
@@ -153,19 +156,18 @@ async def test_a_copy_of_an_older_state_does_not_believe_ids_that_were_given_sin
         older = (await RawPeer.join(server.address, "worker")).peer
         cluster = server._cluster
     async with served(tmp_path) as server:
-        _, welcome = await greeted(server.address, "worker", 10_000, cluster)
+        _, welcome = await greeted(server.address, "worker", 10_000, pass_of(cluster, PeerId(10_000)))
         assert welcome.peer != 10_000
-        _, welcome = await greeted(server.address, "worker", older, cluster)
+        _, welcome = await greeted(server.address, "worker", older, pass_of(cluster, older))
         assert welcome.peer == older
 
 
 async def test_without_a_journal_nobody_of_an_earlier_life_is_believed() -> None:
     async with served(None) as server:
         known = await RawPeer.join(server.address, "worker")
-        cluster = server._cluster
     async with served(None) as server:
-        _, welcome = await greeted(server.address, "worker", known.peer, cluster)
-        assert welcome.cluster != cluster
+        _, welcome = await greeted(server.address, "worker", known.peer, known.cluster)
+        assert welcome.cluster != known.cluster
 
 
 # --- what status says -----------------------------------------------------------------------------

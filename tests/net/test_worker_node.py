@@ -230,7 +230,7 @@ async def test_stop_says_goodbye_on_every_link_and_closes_it(caplog: pytest.LogC
     async with scene() as at:
         twins = [await RawPeer.join(at.address, "peer", peer=OTHER) for _ in range(2)]
         silent = await RawPeer.open(at.address)
-        await until(lambda: len(at.node._reception._timers) == 1)
+        await until(lambda: len(at.node._reception._waiting) == 1)
     for raw in (at.boss, *twins):
         assert (await raw.hear_end())[-1] == Goodbye("the worker was stopped")
     assert await silent.hear_end() == []

@@ -21,6 +21,7 @@ NAMES_IN_ORDER = [
     "Submitted", "Attach", "Attached", "Taken", "Rejoined", "Kept", "Beat",
     "Drain", "Leave", "Leaving", "Released", "Withdraw",
     "Enquire", "Enquired", "Follow", "Printed", "Notice", "Read",
+    "Renew", "Renewed", "Revoked",
 ]  # fmt: skip
 
 GREETING = frozenset({Hello, Welcome, Refused})

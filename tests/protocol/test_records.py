@@ -74,7 +74,9 @@ def test_outcomes_are_all_that_a_client_is_told_of_its_items() -> None:
     receipts = {messages.Submitted, messages.Attached, messages.Answer, messages.JobRefused}
     for_people = {messages.Printed, messages.Notice}
     everywhere = {messages.Beat, messages.Goodbye}
-    assert messages.SAID_BY["controller-to-client"] - OUTCOMES == receipts | for_people | everywhere
+    assert messages.SAID_BY["controller-to-client"] - OUTCOMES == receipts | for_people | everywhere | {
+        messages.Renewed
+    }
 
 
 @pytest.mark.parametrize("kind", range(len(RECORDS)), ids=NAMES_IN_ORDER)
