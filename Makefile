@@ -7,7 +7,7 @@ TESTS_AT_ONCE ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1,
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types sim teeth compare survive chaos survival bench fidelity scaling clean
+.PHONY: help setup demo test lint types sim fuzz teeth compare survive chaos survival bench fidelity scaling clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,9 +46,14 @@ bench: $(VENV)/.bench ## measure efficiency: strategies x workers x workloads, C
 	@$(BIN)/python -m bench.experiments.efficiency
 
 SEEDS ?= 1000
+# SECONDS is the shell's own; it is ours if it is said.
+fuzz: SECONDS ?= 60
 
 sim: setup ## random faults on a simulated cluster, SEEDS=1000 runs in each of two modes: nothing may be lost
 	@$(BIN)/python -m bench.faults --seeds $(SEEDS)
+
+fuzz: setup ## feed all that reads bytes of others with wrong ones, and attack open ports, for SECONDS=60
+	@$(BIN)/python -m bench.fuzz --seconds $(SECONDS)
 
 teeth: setup ## plant bugs in the simulated cluster, and see how soon each of them is caught
 	@$(BIN)/python -m bench.faults --teeth --seeds 200

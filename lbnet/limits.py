@@ -60,6 +60,9 @@ RENEW_LOOK_S = 60.0
 REVOKED_LOOK_S = 0.25
 """How often the controller looks whether a token was revoked, to close links of who came in with it."""
 
+CHATTER_PER_S = 50_000
+"""Messages a second of one worker, over a look of a quarter of a second: more than a controller can handle of all."""
+
 HALF_OPEN_MAX = 256
 """Connections that have not been let in yet: one more, and the oldest of them is closed."""
 

@@ -87,6 +87,7 @@ class ControllerServer:
         self._decide = controller.handle if self._recorder is None else self._recorder.handle
         self._links: dict[PeerId, Link] = {}
         self._peers: dict[Link, PeerId] = {}
+        self._heard: dict[Link, int] = {}
         self._gate = gate
         self._revoked: tuple[str, ...] = () if gate is None else gate.revoked()
         self._reception = Reception(
@@ -130,8 +131,7 @@ class ControllerServer:
         name = sockets[0].getsockname()
         self.address = Address(str(name[0]), int(name[1]))
         self._bystander.start(self._controller.deadline_s)
-        if self._gate is not None:
-            loop.call_later(limits.REVOKED_LOOK_S, self._look_at_tokens, self._gate)
+        loop.call_later(limits.REVOKED_LOOK_S, self._look_at_peers, loop.time())
         if self._recorder is not None:
             self._recorder.open()
         if self._journal is not None:
@@ -208,11 +208,23 @@ class ControllerServer:
         )
         return None
 
-    def _look_at_tokens(self, gate: Gate) -> None:
-        """Who came in with a token that was revoked since is sent away, and workers hear of it."""
+    def _look_at_peers(self, before: float) -> None:
+        """Now and then: who has no business here any more?"""
         if self._stopped:
             return
-        asyncio.get_running_loop().call_later(limits.REVOKED_LOOK_S, self._look_at_tokens, gate)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        loop.call_later(limits.REVOKED_LOOK_S, self._look_at_peers, now)
+        if self._gate is not None:
+            self._look_at_tokens(self._gate)
+        most = limits.CHATTER_PER_S * max(now - before, limits.REVOKED_LOOK_S)
+        for link in list(self._peers):
+            if not link.throttled and link.heard - self._heard.get(link, 0) > most:
+                link.abort(f"it says more than {limits.CHATTER_PER_S:,} messages a second")
+        self._heard = {link: link.heard for link in self._peers}
+
+    def _look_at_tokens(self, gate: Gate) -> None:
+        """Who came in with a token that was revoked since is sent away, and workers hear of it."""
         revoked = gate.revoked()
         if revoked == self._revoked:
             return

@@ -45,6 +45,7 @@ class Link(asyncio.Protocol):
         peer_address: where the other end is.
         own_address: where this end is.
         greeted: whether the greeting is over.
+        heard: messages that came.
         identity: who the peer is, by its certificate; None if the link is not protected.
         closed: set when the connection is gone.
         on_behind: called when more than ``limits.LINK_BUFFER_HIGH_BYTES`` wait to be sent (True), and when most of that
@@ -76,6 +77,7 @@ class Link(asyncio.Protocol):
         self.own_address = Address("?", 0)
         self.greeted = False
         self.identity: Identity | None = None
+        self.heard = 0
         self.closed = asyncio.Event()
         self.on_behind: Callable[[bool], None] | None = None
 
@@ -169,6 +171,7 @@ class Link(asyncio.Protocol):
                 if type(message) not in self._allowed:
                     raise RemoteProtocolError(f"{type(message).__name__} may not be said here")
                 self._stirred = False
+                self.heard += 1
                 self._on_message(self, message)
         except RemoteProtocolError as error:
             self.abort(f"it broke the protocol: {error}")

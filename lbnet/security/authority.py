@@ -7,13 +7,15 @@ controllers move between addresses. It must not know what a role may do.
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lbnet.errors import UsageError
@@ -28,6 +30,19 @@ EARLY = dt.timedelta(hours=1)
 """Certificates begin so much before they are made: clocks of other machines are behind."""
 
 _SCHEME = "lbnet"
+
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+    CryptographyDeprecationWarning,
+)
+"""What the library raises for certificates that are none, or none of ours."""
+
 _CURVE = ec.SECP256R1
 
 
@@ -199,14 +214,15 @@ def identity_of(certificate: bytes) -> Identity:
     try:
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (x509.ExtensionNotFound, ValueError):
+        identity = found.serial_number, found.not_valid_before_utc, found.not_valid_after_utc
+    except x509.ExtensionNotFound:
         uris = []
+    except _UNREADABLE as error:
+        raise UsageError(f"the certificate cannot be read: {error}") from None
     parts = uris[0].split("/") if len(uris) == 1 else []
     if len(parts) != 5 or parts[0] != f"{_SCHEME}:":
         raise UsageError("the certificate is none of lbnet's")
-    return Identity(
-        parts[2], parts[3], parts[4], found.serial_number, found.not_valid_before_utc, found.not_valid_after_utc
-    )
+    return Identity(parts[2], parts[3], parts[4], *identity)
 
 
 def is_issued_by(certificate: bytes, authority: bytes) -> bool:
@@ -215,7 +231,7 @@ def is_issued_by(certificate: bytes, authority: bytes) -> bool:
         if not _signs(_load(authority)):
             return False
         _load(certificate).verify_directly_issued_by(_load(authority))
-    except (ValueError, TypeError, InvalidSignature, UsageError):
+    except (*_UNREADABLE, InvalidSignature, UsageError):
         return False
     return True
 
@@ -223,16 +239,18 @@ def is_issued_by(certificate: bytes, authority: bytes) -> bool:
 def _signs(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         return False
 
 
 def _load(certificate: bytes) -> x509.Certificate:
     try:
-        if certificate.startswith(b"-----"):
-            return x509.load_pem_x509_certificate(certificate)
-        return x509.load_der_x509_certificate(certificate)
-    except ValueError as error:
+        with warnings.catch_warnings(category=CryptographyDeprecationWarning):
+            warnings.simplefilter("error", CryptographyDeprecationWarning)  # what will be refused is refused now
+            if certificate.startswith(b"-----"):
+                return x509.load_pem_x509_certificate(certificate)
+            return x509.load_der_x509_certificate(certificate)
+    except _UNREADABLE as error:
         raise UsageError(f"the certificate cannot be read: {error}") from None
 
 
