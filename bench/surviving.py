@@ -30,10 +30,12 @@ class Cluster:
     Args:
         folder: for all of their files.
         journal: whether the controller keeps one.
+        insecure: whether links are not protected.
     """
 
     folder: Path
     journal: bool = True
+    insecure: bool = False
     port: int = field(default_factory=free_port)
     roles: dict[str, Role] = field(default_factory=dict)
 
@@ -50,11 +52,15 @@ class Cluster:
     def controller(self) -> float:
         """Start it, for the first time or again. Returns when that was."""
         state = ("--state-dir", str(self.folder / "state")) if self.journal else ("--no-journal",)
-        return self._start("controller", "controller", "--port", str(self.port), *state)
+        return self._start("controller", "controller", "--port", str(self.port), *state, *self._how)
+
+    @property
+    def _how(self) -> tuple[str, ...]:
+        return ("--insecure",) if self.insecure else ()
 
     def worker(self, name: str) -> float:
         """Start a worker. Returns when that was."""
-        return self._start(name, "worker", "--connect", self.address, "--slots", "1", "--name", name)
+        return self._start(name, "worker", "--connect", self.address, "--slots", "1", "--name", name, *self._how)
 
     def map(self, function: str, items: Path) -> float:
         """Start ``lbnet map``. Returns when that was."""

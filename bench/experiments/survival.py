@@ -249,9 +249,20 @@ def times(repeats: int, progress: Progress) -> list[Figure]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the experiment; 1 if any result was wrong, not if a target was missed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.experiments.survival", description=(__doc__ or "").split("\n")[0]
-    )
+    options = options_of("survival", (__doc__ or "").splitlines()[0], arguments)
+    repeats: int = options.repeat
+    machine = machine_facts()
+    progress = Progress(8 * repeats)
+    try:
+        figures = [*costs(options.quick, repeats, progress), *times(repeats, progress)]
+    finally:
+        progress.close()
+    return publish("survival", (__doc__ or "").splitlines()[0], options, machine, figures)
+
+
+def options_of(name: str, title: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What an experiment with such figures is asked for: ``quick``, ``out``, ``repeat`` and ``json``."""
+    parser = argparse.ArgumentParser(prog=f"python -m bench.experiments.{name}", description=title)
     parser.add_argument("--quick", action="store_true", help="small workloads, once each: a look, no measurement")
     parser.add_argument(
         "--out", type=Path, default=RESULTS, metavar="FOLDER", help="where the files go (bench/results)"
@@ -259,26 +270,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeat", type=int, default=0, metavar="N", help="runs of each (5; with --quick 1)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args(arguments)
-    repeats: int = options.repeat or (1 if options.quick else 5)
-    machine = machine_facts()
-    progress = Progress(8 * repeats)
-    try:
-        figures = [*costs(options.quick, repeats, progress), *times(repeats, progress)]
-    finally:
-        progress.close()
-    return _publish(options, machine, [figure.row() for figure in figures])
+    options.repeat = options.repeat or (1 if options.quick else 5)
+    return options
 
 
-def _publish(options: argparse.Namespace, machine: dict[str, str], rows: Sequence[dict[str, Cell]]) -> int:
+def publish(
+    name: str, title: str, options: argparse.Namespace, machine: dict[str, str], figures: Sequence[Figure]
+) -> int:
+    """Write the table as Markdown, CSV and JSON, and print it. Returns 0."""
     out: Path = options.out
-    write_csv(out / "survival.csv", COLUMNS, rows)
+    rows = [figure.row() for figure in figures]
+    write_csv(out / f"{name}.csv", COLUMNS, rows)
     text = as_json(machine, rows)
-    write_text(out / "survival.json", text)
-    table = markdown_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
-    page = f"# survival: {(__doc__ or '').splitlines()[0]}\n\n{table}\n{machine_line(machine)}"
-    write_text(out / "survival.md", page)
+    write_text(out / f"{name}.json", text)
+    table = markdown_table(COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
+    page = f"# {name}: {title}\n\n{table}\n{machine_line(machine)}"
+    write_text(out / f"{name}.md", page)
     sys.stdout.write(text if options.json else page)
-    print(f"written: {out / 'survival'}.md, .csv, .json", file=sys.stderr)
+    print(f"written: {out / name}.md, .csv, .json", file=sys.stderr)
     return 0
 
 

@@ -202,9 +202,9 @@ def _new_place(host: str) -> tuple[socket.socket, Path]:
 
 def _state_dir(host: str, port: int) -> Path:
     """Where the journal is if nobody says: each address has its own, so that the same command goes on with it."""
-    from lbnet.security.nearby import state_home
+    from lbnet.security.nearby import default_state_dir
 
-    return state_home() / f"{host.replace(':', '_')}-{port}"
+    return default_state_dir(host, port)
 
 
 def _as_seen_by_others(listening: Address) -> Address:

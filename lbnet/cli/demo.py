@@ -13,8 +13,9 @@ import click
 from lbnet import limits
 from lbnet.cli import options, teach
 from lbnet.cli.count import count
+from lbnet.errors import UsageError
 from lbnet.strategies import registry
-from lbnet.types import JobReport
+from lbnet.types import Address, JobReport
 from lbnet.workloads.uts_trees import NAMED_TREES, TreeCounts
 
 
@@ -22,8 +23,14 @@ from lbnet.workloads.uts_trees import NAMED_TREES, TreeCounts
     "demo",
     cls=teach.Command,
     short_help="Watch a cluster of this machine count an unbalanced tree.",
-    examples=("lbnet demo", "lbnet demo --tree T3 --workers 4", "lbnet demo --tree default --json"),
+    examples=(
+        "lbnet demo",
+        "lbnet demo --tree T3 --workers 4",
+        "lbnet demo --tree default --json",
+        "lbnet demo --connect 10.0.0.5:7077",
+    ),
 )
+@options.connect("The controller of a cluster that runs; without it, one is started here, and ended.")
 @click.option(
     "--tree",
     type=click.Choice(list(NAMED_TREES)),
@@ -50,8 +57,16 @@ from lbnet.workloads.uts_trees import NAMED_TREES, TreeCounts
 )
 @options.as_json
 @click.pass_context
-def command(ctx: click.Context, tree: str, workers: int, strategy: str, trace: Path | None, as_json: bool) -> None:
-    """Count the nodes of an unbalanced tree on a controller and workers of this machine, over TCP.
+def command(
+    ctx: click.Context,
+    connect: Address | None,
+    tree: str,
+    workers: int,
+    strategy: str,
+    trace: Path | None,
+    as_json: bool,
+) -> None:
+    """Count the nodes of an unbalanced tree on a controller and workers of this machine, or of a cluster, over TCP.
 
     All work starts as one task on the first worker. Nobody can tell how large a branch is: workers that have
     nothing to do are given parts of what the others hold. The tree is generated from SHA-1 hashes (UTS, Olivier
@@ -64,14 +79,27 @@ def command(ctx: click.Context, tree: str, workers: int, strategy: str, trace: P
     from lbnet.workloads import uts
 
     named = NAMED_TREES[tree]
-    with (
-        LocalCluster(workers=workers, slots=1, placement="first", strategy=strategy, trace=trace) as cluster,
-        cluster.client() as client,
-    ):
-        client.wait_for_workers(workers)
+    if connect is not None and trace is not None:
+        raise UsageError("a trace is recorded by the controller: start that with --trace")
+    with contextlib.ExitStack() as stack:
+        if connect is None:
+            cluster = stack.enter_context(
+                LocalCluster(workers=workers, slots=1, placement="first", strategy=strategy, trace=trace)
+            )
+            client = stack.enter_context(cluster.client())
+            client.wait_for_workers(workers)
+            about = (
+                f"controller at {cluster.address}, {count(workers, 'worker')} of one slot\n"
+                f"processes {', '.join(map(str, cluster.pids))}"
+            )
+        else:
+            client = stack.enter_context(options.client(connect, "demo")).with_options(
+                placement="first", strategy=strategy
+            )
+            client.wait_for_workers(1)
+            about = f"controller at {connect}, {count(len(client.status().workers), 'worker')}"
         if not as_json:
-            click.echo(f"controller at {cluster.address}, {count(workers, 'worker')} of one slot")
-            click.echo(f"processes {', '.join(map(str, cluster.pids))}")
+            click.echo(about)
             click.echo(
                 f"tree {tree}: {' '.join(f'{name}={value}' for name, value in asdict(named.parameters).items())}"
             )

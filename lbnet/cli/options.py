@@ -35,7 +35,7 @@ def connect(text: str, **more: Any) -> Callable[[F], F]:
         for option in (_insecure, _token_file, _token):
             command = option(command)
         return click.option(
-            "--connect", metavar="HOST:PORT", callback=_address, envvar=VARIABLE, show_envvar=True, help=text, **more
+            "--connect", metavar="HOST:PORT", callback=address, envvar=VARIABLE, show_envvar=True, help=text, **more
         )(command)
 
     return decorate
@@ -130,7 +130,8 @@ def find_strategy(text: str) -> Strategy:
     return registry.find(text)
 
 
-def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> Address | None:
+def address(ctx: click.Context, param: click.Parameter, value: str | None) -> Address | None:
+    """What an option says, as an address."""
     if value is None:
         return None
     try:

@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from lbnet.address import DEFAULT_HOST, DEFAULT_PORT
 from lbnet.cli import options, teach
+from lbnet.types import Address
 
 if TYPE_CHECKING:
     from lbnet.security.place import Place
 
-_state_dir = click.option(
-    "--state-dir",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path, file_okay=False),
-    help=f"That of the controller.  [default: that of a controller at {DEFAULT_HOST}:{DEFAULT_PORT}]",
-)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _where(command: F) -> F:
+    """The options that say which controller's secrets are meant."""
+    for option in (
+        click.option(
+            "--at",
+            metavar="HOST:PORT",
+            default=f"{DEFAULT_HOST}:{DEFAULT_PORT}",
+            show_default=True,
+            callback=options.address,
+            help="Where the controller was told to listen, if it has no --state-dir of its own.",
+        ),
+        click.option(
+            "--state-dir",
+            metavar="FOLDER",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="That of the controller.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(
@@ -49,13 +68,13 @@ def command() -> None:
 )
 @click.option("--role", type=click.Choice(("worker", "client")), required=True, help="What it lets somebody in as.")
 @options.duration("--ttl", "How long it lets somebody in, such as 30m, 24h or 7d.  [default: until it is revoked]")
-@_state_dir
+@_where
 @options.as_json
-def create(role: str, ttl: float | None, state_dir: Path | None, as_json: bool) -> None:
+def create(role: str, ttl: float | None, at: Address, state_dir: Path | None, as_json: bool) -> None:
     """Make a token, and print it. It is not kept, and cannot be shown again."""
     from lbnet.net.gate import utc_now
 
-    place = _place(state_dir)
+    place = _place(at, state_dir)
     lifetime = None if ttl is None else dt.timedelta(seconds=ttl)
     grant, made = place.tokens.create(place.authority.der, role, utc_now(), lifetime)
     if as_json:
@@ -67,13 +86,13 @@ def create(role: str, ttl: float | None, state_dir: Path | None, as_json: bool) 
 
 
 @command.command("list", cls=teach.Command, short_help="List the tokens.", examples=("lbnet token list --json",))
-@_state_dir
+@_where
 @options.as_json
-def list_(state_dir: Path | None, as_json: bool) -> None:
+def list_(at: Address, state_dir: Path | None, as_json: bool) -> None:
     """List all tokens that were made, without their secrets, which are not kept."""
     from lbnet.net.gate import utc_now
 
-    grants = _place(state_dir).tokens.all()
+    grants = _place(at, state_dir).tokens.all()
     now = utc_now()
     if as_json:
         kept = [{**asdict(grant), "state": grant.state(now)} for grant in grants]
@@ -85,19 +104,19 @@ def list_(state_dir: Path | None, as_json: bool) -> None:
 
 @command.command("revoke", cls=teach.Command, short_help="Revoke a token.", examples=("lbnet token revoke 3f2a9c01",))
 @click.argument("token")
-@_state_dir
-def revoke(token: str, state_dir: Path | None) -> None:
+@_where
+def revoke(token: str, at: Address, state_dir: Path | None) -> None:
     """Let nobody in with TOKEN, its id, any more, and close the links of all who came in with it."""
-    grant = _place(state_dir).tokens.revoke(token)
+    grant = _place(at, state_dir).tokens.revoke(token)
     click.echo(f"token {grant.id} is revoked: no {grant.role} comes in with it, and those who did are sent away")
 
 
 _HEAD = ("token", "role", "state", "made", "expires")
 
 
-def _place(state_dir: Path | None) -> Place:
+def _place(at: Address, state_dir: Path | None) -> Place:
     from lbnet.net.gate import utc_now
-    from lbnet.security.nearby import state_home
+    from lbnet.security.nearby import default_state_dir
     from lbnet.security.place import Place
 
-    return Place.existing(state_dir or state_home() / f"{DEFAULT_HOST}-{DEFAULT_PORT}", utc_now())
+    return Place.existing(state_dir or default_state_dir(at.host, at.port), utc_now())

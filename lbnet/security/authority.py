@@ -247,9 +247,13 @@ def _load(certificate: bytes) -> x509.Certificate:
     try:
         with warnings.catch_warnings(category=CryptographyDeprecationWarning):
             warnings.simplefilter("error", CryptographyDeprecationWarning)  # what will be refused is refused now
-            if certificate.startswith(b"-----"):
-                return x509.load_pem_x509_certificate(certificate)
-            return x509.load_der_x509_certificate(certificate)
+            load = (
+                x509.load_pem_x509_certificate if certificate.startswith(b"-----") else x509.load_der_x509_certificate
+            )
+            found = load(certificate)
+            if found.serial_number <= 0:
+                raise ValueError("its number is not positive")
+            return found
     except _UNREADABLE as error:
         raise UsageError(f"the certificate cannot be read: {error}") from None
 

@@ -42,6 +42,11 @@ def state_home() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "lbnet"
 
 
+def default_state_dir(host: str, port: int) -> Path:
+    """Where a controller keeps its journal and secrets if nobody says: each address has its own."""
+    return state_home() / f"{_name(host)}-{port}"
+
+
 @contextlib.contextmanager
 def announced(nearby: Nearby) -> Iterator[Path]:
     """Write the file, and remove it at the end if it is still ours.

@@ -1,4 +1,4 @@
-"""A worker that was let in, and is not what it says: it may hold what it was given for a while; nothing else is lost."""
+"""A worker that was let in, and is not what it says: it may hold what it was given; nothing else is lost."""
 
 from __future__ import annotations
 
