@@ -22,7 +22,7 @@ read -r first < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 port=${LBNET_PORT:-7077}
 export LBNET_ADDRESS="$first:$port"
 
-# Links are not protected yet: use this inside of a private cluster network only.
+# All of it runs under one account with one home: the others find the controller's token there.
 srun --nodes=1 --ntasks=1 --overlap --nodelist="$first" "$lbnet" controller --host 0.0.0.0 \
     --port "$port" --state-dir "lbnet-${SLURM_JOB_ID:-$$}" &
 controller=$!
