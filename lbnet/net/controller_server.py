@@ -108,13 +108,20 @@ class ControllerServer:
         self.address = Address("", 0)
         """Where it listens, once it does."""
 
-    async def start(self, host: str, port: int, listening: socket.socket | None = None) -> None:
+    async def start(
+        self,
+        host: str,
+        port: int,
+        listening: socket.socket | None = None,
+        on_bound: Callable[[Address], object] = lambda _: None,
+    ) -> None:
         """Listen.
 
         Args:
             host: the interface; all of them if empty.
             port: the port, 0 for any free one.
             listening: a socket that somebody else has bound already, instead of ``host`` and ``port``.
+            on_bound: called with the address before anybody is let in.
 
         Raises:
             UsageError: the address cannot be bound, or the trace not be written; the sentence says why.
@@ -127,9 +134,15 @@ class ControllerServer:
             sockets = [listening] if listening is not None else _bound_to(host, port)
         except (OSError, ValueError) as error:
             raise _cannot_listen(Address(host, port), error) from None
-        self._server = self._reception.listen(*sockets)
         name = sockets[0].getsockname()
         self.address = Address(str(name[0]), int(name[1]))
+        try:
+            on_bound(self.address)
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        self._server = self._reception.listen(*sockets)
         self._bystander.start(self._controller.deadline_s)
         loop.call_later(limits.REVOKED_LOOK_S, self._look_at_peers, loop.time())
         if self._recorder is not None:

@@ -98,13 +98,19 @@ def run_controller(
         if journal is not None:
             on_restored(restore(controller, journal, asyncio.get_running_loop().time()))
         server = ControllerServer(controller, trace, journal, None if place is None else Gate(place))
-        try:
-            await server.start(host, port, listening)
-            with contextlib.nullcontext() if place is None else announced(_nearby(place, server.address)):
+        with contextlib.ExitStack() as stack:
+
+            def announce(address: Address) -> None:
+                """Before anybody is let in, or who is quick would find no token, or that of an earlier controller."""
+                if place is not None:
+                    stack.enter_context(announced(_nearby(place, address)))
+
+            try:
+                await server.start(host, port, listening, announce)
                 on_ready(server.address)
                 await asyncio.get_running_loop().create_future()
-        finally:
-            await server.stop()
+            finally:
+                await server.stop()
 
     try:
         _run(main, stop_on_stdin_eof=stop_on_stdin_eof)
