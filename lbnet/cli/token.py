@@ -67,7 +67,7 @@ def command() -> None:
     "create", cls=teach.Command, short_help="Make a token.", examples=("lbnet token create --role worker",)
 )
 @click.option("--role", type=click.Choice(("worker", "client")), required=True, help="What it lets somebody in as.")
-@options.duration("--ttl", "How long it lets somebody in, such as 30m, 24h or 7d.  [default: until it is revoked]")
+@options.duration("--ttl", "How long somebody may come in with it, such as 24h; who is in stays.  [default: for ever]")
 @_where
 @options.as_json
 def create(role: str, ttl: float | None, at: Address, state_dir: Path | None, as_json: bool) -> None:
@@ -82,7 +82,7 @@ def create(role: str, ttl: float | None, at: Address, state_dir: Path | None, as
         return
     click.echo(str(made))
     until = f"until {grant.expires_at}" if grant.expires_at else "until it is revoked"
-    click.echo(f"token {grant.id} lets a {role} in, {until}", err=True)
+    click.echo(f"with token {grant.id} a {role} may come in, {until}", err=True)
 
 
 @command.command("list", cls=teach.Command, short_help="List the tokens.", examples=("lbnet token list --json",))

@@ -69,6 +69,7 @@ class Knock(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._request = bytearray()
         self._over = False
+        self._verdict: str | None = None
         self.peer_address = peer_address(sock)
         self.closed = asyncio.Event()
         self._protecting = asyncio.get_running_loop().create_task(self._protect(sock))
@@ -85,10 +86,12 @@ class Knock(asyncio.Protocol):
                 sock.close()
 
     def abort(self, reason: str) -> None:
-        """Close now."""
+        """Close now. Somebody who has had an answer, and does not close its end, counts until then."""
         if self._over:
             return
         self._over = True
+        if self._verdict is not None:
+            reason = self._verdict
         if self._transport is not None:
             self._transport.abort()
         elif self._protecting is not asyncio.current_task():
@@ -122,8 +125,10 @@ class Knock(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A stranger asks for a certificate."""
+        if self._over or self._verdict is not None:
+            return
         self._request += data
-        if self._over or len(self._request) < entry.REQUEST_BYTES:
+        if len(self._request) < entry.REQUEST_BYTES:
             return
         if len(self._request) > entry.REQUEST_BYTES:
             self.abort("it said more than a request")
@@ -131,11 +136,9 @@ class Knock(asyncio.Protocol):
         assert self._giver is not None
         assert self._transport is not None
         entrance = self._giver.request(bytes(self._request))
-        self._over = True
+        self._verdict = entrance.refused and f"it was refused: {entrance.refused}"
         self._transport.write(entrance.answer)
         self._transport.close()
-        self.closed.set()
-        self._gone(self, entrance.refused and f"it was refused: {entrance.refused}")
 
     def eof_received(self) -> None:
         """The peer has closed its end."""

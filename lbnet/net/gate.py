@@ -57,22 +57,23 @@ class Gate:
         self._place = place
         self._now = now
         self._renewed_at = now()
-        self._context = self._new_context()
+        self._context = self._new_context(self._renewed_at)
         self.cluster = place.authority.cluster
         self._revoked: tuple[str, ...] = ()
+        self._good: dict[str, bool] = {}
 
     @property
     def context(self) -> ssl.SSLContext:
         """How links that come are protected, by a certificate that is not old."""
         now = self._now()
         if not self._renewed_at <= now < self._renewed_at + _HALF_LIFE:
+            self._context = self._new_context(now)
             self._renewed_at = now
-            self._context = self._new_context()
         return self._context
 
-    def _new_context(self) -> ssl.SSLContext:
+    def _new_context(self, now: dt.datetime) -> ssl.SSLContext:
         authority, pair = self._place.authority, KeyPair()
-        certificate = authority.issue(pair.public, "controller", secrets.token_hex(8), _LIFETIME, self._renewed_at)
+        certificate = authority.issue(pair.public, "controller", secrets.token_hex(8), _LIFETIME, now)
         credential = Credential(certificate, pair.private, authority.certificate)
         return context_of(credential, server=True, strangers=True)
 
@@ -125,8 +126,10 @@ class Gate:
         """A new certificate for somebody who is let in, under the same name (PEM).
 
         Raises:
-            UsageError: that is no such key.
+            UsageError: that is no such key, or its token was revoked.
         """
+        if not self._is_good(token_of(identity)):
+            raise UsageError("the token was revoked")
         return self._place.authority.issue(public_key, identity.role, identity.name, _LIFETIME, self._now())
 
     def problem_of(self, identity: Identity, role: str) -> str | None:
@@ -135,9 +138,19 @@ class Gate:
             return "your certificate is another cluster's"
         if identity.role != role:
             return f"your certificate is a {identity.role}'s, and you say that you are a {role}"
-        if token_of(identity) in self.revoked():
+        if not self._is_good(token_of(identity)):
             return f"the token {token_of(identity)}, which you came in with, was revoked: {_HOW_TO}"
         return None
+
+    def _is_good(self, token: str) -> bool:
+        """Whether a token is known, and was not revoked. That it has expired lets nobody new in, and sends nobody away.
+
+        What cannot be read is as it was.
+        """
+        with contextlib.suppress(UsageError):
+            grant = self._place.tokens.get(token)
+            self._good[token] = grant is not None and not grant.revoked
+        return self._good.get(token, False)
 
     def revoked(self) -> tuple[str, ...]:
         """The ids of tokens that were revoked: who came in with them is let in no more.

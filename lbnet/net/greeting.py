@@ -151,7 +151,10 @@ class Reception:
             each.abort("nobody is let in any more")
             return
         if len(self._waiting) >= limits.HALF_OPEN_MAX:
-            next(iter(self._waiting)).abort("it was the one that waited longest, and more have come than may wait")
+            # Who has shown a certificate stays.
+            strangers = (waiting for waiting in self._waiting if isinstance(waiting, Knock))
+            oldest = next(strangers, None) or next(iter(self._waiting))
+            oldest.abort("it was the one that waited longest, and more have come than may wait")
         said_nothing = f"it said nothing for {limits.GREETING_TIMEOUT_S:g} s"
         timer = asyncio.get_running_loop().call_later(limits.GREETING_TIMEOUT_S, each.abort, said_nothing)
         self._waiting[each] = timer
@@ -279,7 +282,8 @@ async def connect(
             )
             raise ConnectError(f"{address} {silence} within {timeout_s:g} s") from None
         if isinstance(error, ssl.SSLError | ConnectionAbortedError) and member is not None:
-            member.forget()
+            if role == "controller":
+                member.forget()  # it is asked for another one
             raise ConnectError(f"{address} {tls_words(error, what)}") from None
         if isinstance(error, OSError | ValueError):
             kind = NothingThereError if isinstance(error, OSError) else ConnectError

@@ -29,6 +29,7 @@ from lbnet.net.restored import Restored, restore
 from lbnet.net.worker_node import WorkerNode
 from lbnet.pool.cores import cores_available
 from lbnet.pool.memory import limit_of
+from lbnet.security import private
 from lbnet.security.nearby import Nearby, announced
 from lbnet.security.place import Place
 from lbnet.strategies import registry
@@ -83,6 +84,8 @@ def run_controller(
     """
     load = registry.loader({strategy: registry.find(strategy) if given is None else given})
     forbid_pickles()
+    if state_dir is not None:
+        private.make_directory(state_dir)  # what tasks are given, and return, is nobody else's business
     journal = None if state_dir is None else Journal(state_dir)
 
     async def main(_: _Signal) -> None:

@@ -310,7 +310,18 @@ class WorkerNode:
         return None
 
     def _add_peer(self, link: Link, peer: PeerId) -> None:
-        """Two workers may connect to each other at the same time: both links stay, the first one is written to."""
+        """Two workers may connect to each other at the same time: both links stay, the first one is written to.
+
+        It may have been revoked while it said who it is. And nobody takes the place of another.
+        """
+        there = self._links.get(peer)
+        if self._member is not None and link.identity is not None:
+            problem = self._member.problem_of(link.identity, "worker")
+            if there is not None and there.identity is not None and there.identity.name != link.identity.name:
+                problem = f"worker {peer} is somebody else"
+            if problem is not None:
+                link.abort(problem)
+                return
         link.greet(_PEERS_SAY)
         self._peers[link] = peer
         if peer not in self._links:

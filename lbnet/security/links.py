@@ -51,12 +51,19 @@ def stranger_context() -> ssl.SSLContext:
 
 
 def _load(context: ssl.SSLContext, credential: Credential) -> None:
-    """The library takes keys from files only: one of mode 0600, for as long as that takes."""
+    """The library takes keys from files only: one in memory, or of mode 0600 for as long as that takes."""
+    content = credential.certificate + credential.key
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("lbnet", os.MFD_CLOEXEC), "wb") as memory:
+            memory.write(content)
+            memory.flush()
+            context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
+        return
     handle, name = tempfile.mkstemp(prefix="lbnet-")
     path = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(credential.certificate + credential.key)
+            file.write(content)
         context.load_cert_chain(path)
     finally:
         path.unlink(missing_ok=True)

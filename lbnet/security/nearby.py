@@ -12,7 +12,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -32,8 +32,8 @@ class Nearby:
     host: str
     port: int
     machine: str
-    worker: str
-    client: str
+    worker: str = field(repr=False)
+    client: str = field(repr=False)
 
 
 def state_home() -> Path:

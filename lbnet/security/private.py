@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 import tempfile
@@ -59,6 +60,34 @@ def replace(path: Path, data: bytes) -> None:
     """
     with _beside(path, data) as made:
         made.replace(path)
+        _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    """What was changed in it outlives a loss of power."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else changes what this file stands for meanwhile: they wait for it.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -76,7 +105,7 @@ def _beside(path: Path, data: bytes) -> Iterator[Path]:
         made.unlink(missing_ok=True)
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, size_bytes_max: int = _BYTES_MAX) -> bytes:
     """The content of a file that is this account's own, and that nobody else can read.
 
     Raises:
@@ -99,4 +128,7 @@ def read(path: Path) -> bytes:
             raise UsageError(f"{path} belongs to another account, and is not trusted")
         if found.st_mode & _OTHERS:
             raise UsageError(f"{path} can be read by others: its secret may be known; chmod 600 it, or make a new one")
-        return file.read(_BYTES_MAX)
+        content = file.read(size_bytes_max + 1)
+        if len(content) > size_bytes_max:
+            raise UsageError(f"{path} is longer than {size_bytes_max:,} bytes, and no such file of lbnet's")
+        return content

@@ -6,9 +6,11 @@ revokes a token and the controller need not talk to each other.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import secrets
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from lbnet.security.token import Token
 
 ROLES = ("worker", "client")
 TOKENS_MAX = 10_000
+_FILE_BYTES_MAX = 1_000 * TOKENS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +89,14 @@ class Tokens:
         """
         if role not in ROLES:
             raise UsageError(f"a token is for a {' or a '.join(ROLES)}, not for {role!r}")
-        self._look()
-        if len(self._grants) >= TOKENS_MAX:
-            raise UsageError(f"there are {TOKENS_MAX:,} tokens: revoke those that nobody needs")
         made = token.draw(certificate)
         expires_at = "" if lifetime is None else (now + lifetime).isoformat(timespec="seconds")
         kept = token.hash_of(made.secret).hex()
         grant = Grant(secrets.token_hex(4), role, kept, now.isoformat(timespec="seconds"), expires_at, revoked=False)
-        self._write({**self._grants, grant.id: grant})
+        with self._changing():
+            if len(self._grants) >= TOKENS_MAX:
+                raise UsageError(f"there are {TOKENS_MAX:,} tokens: begin anew, with another --state-dir")
+            self._write({**self._grants, grant.id: grant})
         return grant, made
 
     def revoke(self, id_: str) -> Grant:
@@ -102,13 +105,25 @@ class Tokens:
         Raises:
             UsageError: there is no such token.
         """
-        self._look()
-        if id_ not in self._grants:
-            there = ", ".join(self._grants) or "there is none"
-            raise UsageError(f"there is no token {id_!r}: {there}")
-        grant = replace(self._grants[id_], revoked=True)
-        self._write({**self._grants, id_: grant})
+        with self._changing():
+            if id_ not in self._grants:
+                there = ", ".join(self._grants) or "there is none"
+                raise UsageError(f"there is no token {id_!r}: {there}")
+            grant = replace(self._grants[id_], revoked=True)
+            self._write({**self._grants, id_: grant})
         return grant
+
+    def get(self, id_: str) -> Grant | None:
+        """The one with this id, None if there is none."""
+        self._look()
+        return self._grants.get(id_)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Nobody else changes the file between what is read and what is written."""
+        with private.locked(self._path.with_suffix(".lock")):
+            self._look()
+            yield
 
     def grant_of(self, secret: bytes) -> Grant | None:
         """What is known of a secret, None if it is none of this cluster's."""
@@ -120,16 +135,15 @@ class Tokens:
         return found
 
     def _look(self) -> None:
-        """Read the file, if it has changed."""
+        """Read the file, if it has changed. One that was moved away makes nobody forget who was revoked."""
         try:
             found = self._path.lstat()
         except FileNotFoundError:
-            self._stamp, self._grants = None, {}
             return
         stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
         if stamp == self._stamp:
             return
-        content = private.read(self._path)
+        content = private.read(self._path, _FILE_BYTES_MAX)
         try:
             facts = json.loads(content)
             self._grants = {grant.id: grant for grant in map(_grant, facts["tokens"])}

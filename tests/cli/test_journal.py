@@ -72,7 +72,7 @@ def test_a_folder_without_a_journal_holds_the_secrets(folder: Path) -> None:
         address_of(running)
         assert running.line() == "no journal is kept: all jobs end with this process"
     names = sorted(path.name for path in (folder / "mine").iterdir())
-    assert names == ["authority.pem", "client.token", "tokens.json", "worker.token"]
+    assert names == ["authority.pem", "client.token", "tokens.json", "tokens.lock", "worker.token"]
 
 
 def test_a_chosen_port_is_none_that_somebody_has_a_journal_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def test_tokens_are_made_listed_and_revoked_while_the_controller_runs(folder: Pa
     with start("controller", "--port", 0, folder=folder) as controller:
         address, state = address_of(controller), _state_dir(controller)
         made = lbnet("token", "create", "--role", "worker", "--ttl", "24h", "--state-dir", state)
-        id_ = made.stderr.split()[1]
+        id_ = made.stderr.split()[2]
         listed = json.loads(lbnet("token", "list", "--json", "--state-dir", state).stdout)
         assert {each["id"]: each["state"] for each in listed}[id_] == "valid"
         assert made.stdout.strip() not in json.dumps(listed)

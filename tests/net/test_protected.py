@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ from lbnet.security.authority import KeyPair, identity_of
 from lbnet.security.links import stranger_context
 from lbnet.security.place import Place
 from lbnet.strategies import registry
-from lbnet.types import Address
+from lbnet.types import Address, PeerId
 from tests.net.cluster import RawPeer, SilentPool, until
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
@@ -439,6 +440,87 @@ async def test_a_worker_that_is_revoked_does_not_try_for_ever(house: House, monk
         await node.stop()
 
 
+async def test_a_token_that_nobody_knows_any_more_lets_nobody_in(house: House) -> None:
+    member = house.member()
+    async with calling(house, member) as caller:
+        Place(house.place.directory.parent / "other", utc_now()).account_token("client", utc_now())
+        (house.place.directory / "tokens.json").write_bytes(
+            (house.place.directory.parent / "other" / "tokens.json").read_bytes()
+        )
+        assert caller.link is not None
+        caller.link.send(Renew(KeyPair().public))
+        await until(lambda: bool(caller.closed))
+        assert "was revoked" in await refusal(house, member)
+
+
+async def test_a_worker_that_meets_something_else_stays_who_it_is(house: House) -> None:
+    member = house.member("worker")
+    await member.join(house.address, 10.0)
+    server = await asyncio.get_running_loop().create_server(_Rude, "127.0.0.1", 0)
+    at = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+    with pytest.raises(ConnectError):
+        await connect(
+            at,
+            lambda _: hello("peer", name="me"),
+            may_say=SAID_BY["peer"],
+            on_welcome=lambda *_: None,
+            on_message=lambda *_: None,
+            on_closed=lambda *_: None,
+            timeout_s=10.0,
+            member=member,
+            role="worker",
+        )
+    server.close()
+    assert member.outgoing is not None
+    async with calling(house, member, "worker"):
+        pass
+
+
+class _Rude(asyncio.Protocol):
+    def connection_made(self, transport: Any) -> None:
+        transport.write(b"SSH-2.0-x\r\n")
+
+
+async def test_nobody_takes_the_place_of_another_worker_nor_comes_in_late(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lbnet.net.worker_node.Pool", SilentPool)
+    node = WorkerNode(slots=1, name="", load=registry.load, member=house.member("worker"))
+    await node.start(house.address)
+    try:
+        links: list[Link] = []
+
+        async def call(member: Member) -> None:
+            await member.join(house.address, 10.0)
+            await connect(
+                Address("127.0.0.1", node._port),
+                lambda _: hello("peer", name="me", peer=PeerId(77)),
+                may_say=SAID_BY["peer"],
+                on_welcome=lambda link, _: links.append(link),
+                on_message=lambda *_: None,
+                on_closed=lambda *_: None,
+                timeout_s=10.0,
+                member=member,
+                role="worker",
+            )
+
+        first = house.member("worker")
+        await call(first)
+        await call(first)  # the same one may have two
+        with contextlib.suppress(ConnectError):
+            await call(house.member("worker"))  # the same token, and somebody else
+        await until(lambda: len(node._peers) == 3)  # the controller's, and two
+        assert links[0].closed.is_set() is False
+        assert {link.identity.name for link, at in node._peers.items() if at == 77 and link.identity} == {
+            node._links[PeerId(77)].identity.name  # type: ignore[union-attr]
+        }
+        for link in links:
+            link.abort("the test is over")
+            await link.closed.wait()
+    finally:
+        await node.stop()
+
+
 # --- before anybody is let in ---------------------------------------------------------------------
 
 
@@ -458,6 +540,40 @@ async def test_a_stranger_says_a_request_and_nothing_else(house: House, caplog: 
             await writer.wait_closed()
         expected = reason
         await until(lambda: expected in caplog.text, lambda: caplog.text)  # noqa: B023 - it is called here
+
+
+async def test_who_has_had_an_answer_counts_until_it_is_gone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "GREETING_TIMEOUT_S", 0.5)
+    data = entry.request(PROTOCOL_VERSION, "client", bytes(20), KeyPair().public)
+    for end in (False, True):
+        sock, tls, outgoing = await _stranger(house.address)
+        tls.write(data)
+        await asyncio.get_running_loop().sock_sendall(sock, outgoing.read())
+        await asyncio.sleep(0.1)
+        assert len(house.server._reception._waiting) == 1
+        if end:
+            sock.close()
+        await until(lambda: not house.server._reception._waiting)
+        sock.close()
+
+
+async def _stranger(address: Address) -> tuple[socket.socket, ssl.SSLObject, ssl.MemoryBIO]:
+    """Somebody in TLS who never answers when it is told that the link is closing."""
+    loop = asyncio.get_running_loop()
+    sock = socket.socket()
+    sock.setblocking(False)
+    await loop.sock_connect(sock, (address.host, address.port))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = stranger_context().wrap_bio(incoming, outgoing)
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            await loop.sock_sendall(sock, outgoing.read())
+            incoming.write(await loop.sock_recv(sock, 1 << 16))
+        else:
+            await loop.sock_sendall(sock, outgoing.read())
+            return sock, tls, outgoing
 
 
 async def test_more_than_may_wait_push_the_oldest_out_and_others_come_in(

@@ -28,7 +28,9 @@ def test_all_of_it_is_for_this_account_alone(tmp_path: Path, mask: int) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "state").lstat().st_mode) == 0o700
-    assert modes(tmp_path / "state") == dict.fromkeys((AUTHORITY, "tokens.json", "worker.token", "client.token"), 0o600)
+    assert modes(tmp_path / "state") == dict.fromkeys(
+        (AUTHORITY, "tokens.json", "tokens.lock", "worker.token", "client.token"), 0o600
+    )
     assert {each.digest for each in tokens} == {place.authority.digest}
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import json
 import stat
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lbnet.errors import UsageError
 from lbnet.security import tokens as tokens_module
-from lbnet.security.tokens import Tokens
+from lbnet.security.tokens import TOKENS_MAX, Tokens
 
 NOW = dt.datetime(2030, 5, 1, 12, 0, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -60,7 +62,7 @@ def test_there_are_two_roles_and_not_endless_tokens(path: Path, monkeypatch: pyt
         Tokens(path).create(AUTHORITY, "controller", NOW)
     monkeypatch.setattr(tokens_module, "TOKENS_MAX", 1)
     Tokens(path).create(AUTHORITY, "worker", NOW)
-    with pytest.raises(UsageError, match="revoke those"):
+    with pytest.raises(UsageError, match="there are 1 tokens"):
         Tokens(path).create(AUTHORITY, "worker", NOW)
 
 
@@ -77,3 +79,43 @@ def test_a_file_that_is_damaged_lets_nobody_in(path: Path, change: dict[str, obj
     path.write_bytes(b"\xff")
     with pytest.raises(UsageError, match="is damaged"):
         Tokens(path)
+
+
+def test_what_two_change_at_once_is_changed_by_both(tmp_path: Path) -> None:
+    """Each of them has its own view of the file, as a controller and a command have."""
+    path = tmp_path / "tokens.json"
+    ids = [Tokens(path).create(b"ca", "worker", NOW)[0].id for _ in range(8)]
+
+    def change(number: int) -> None:
+        tokens = Tokens(path)
+        tokens.revoke(ids[number])
+        tokens.create(b"ca", "client", NOW)
+
+    threads = [threading.Thread(target=change, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = Tokens(path).all()
+    assert len(found) == 16
+    assert {grant.id for grant in found if grant.revoked} == set(ids)
+
+
+def test_a_file_that_is_moved_away_makes_nobody_forget_who_was_revoked(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path / "tokens.json")
+    grant, made = tokens.create(b"ca", "worker", NOW)
+    tokens.revoke(grant.id)
+    (tmp_path / "tokens.json").unlink()
+    found = tokens.grant_of(made.secret)
+    assert found is not None
+    assert found.revoked
+
+
+def test_more_tokens_than_most_have_can_be_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    tokens = Tokens(path)
+    grant, _ = tokens.create(b"ca", "worker", NOW)
+    many = {f"{number:08x}": replace(grant, id=f"{number:08x}") for number in range(TOKENS_MAX - 1)}
+    tokens._write(many)
+    tokens.create(b"ca", "client", NOW)
+    assert len(Tokens(path).all()) == TOKENS_MAX
