@@ -7,6 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 
+LONG = ("test_readme.py", "test_scripts.py", "test_short_run.py", "test_restart.py", "test_damage.py", "test_rebuilding.py")
+"""Files whose tests take many seconds each: they come first, so that nobody waits for the last of them alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)  # stable: all else stays as it is
+
+
 @pytest.fixture(autouse=True, scope="session")
 def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Controllers that are not told where keep their journals here."""

@@ -34,6 +34,7 @@ from lbnet.types import Address, PeerId
 
 IDLE_CONNECTIONS = 10_000
 _HUGE = struct.pack(">I", 0xFFFFFFFF)
+_LORIS_S = 0.1
 _DEEP = frame(b"\x91" * 100_000)
 
 
@@ -115,7 +116,7 @@ async def _loris(address: Address) -> None:
         try:
             for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03":
                 writer.write(bytes((byte,)))
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(_LORIS_S)
         finally:
             writer.close()
 
@@ -240,7 +241,7 @@ async def _rounds(
     while time.monotonic() - began < seconds:
         for address in addresses:
             await at(address)
-        await several("slow loris", 2, lambda: _loris(rng.choice(addresses)))
+        slow = asyncio.create_task(several("slow loris", 2, lambda: _loris(rng.choice(addresses))))
         for role in ("client", "worker"):
             await let_in(role)
         await several(
@@ -251,6 +252,7 @@ async def _rounds(
         await several(
             "workers at a worker, messages changed", 8, lambda: _member(addresses[1], worker, "peer", changed())
         )
+        await slow
         if not settled and time.monotonic() - began > seconds / 4:
             settled = {name: process.memory_info().rss for name, process in processes.items()}
     for sock in idle:

@@ -273,5 +273,8 @@ def _run(main: Callable[[_Signal], Coroutine[None, None, None]], *, stop_on_stdi
         finally:
             if stop_on_stdin_eof:
                 loop.remove_reader(sys.stdin.fileno())
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)  # it ends: one more signal must not make that look like a failure
 
     uvloop.run(with_signals())
