@@ -6,8 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-
-LONG = ("test_readme.py", "test_scripts.py", "test_short_run.py", "test_restart.py", "test_damage.py", "test_rebuilding.py")
+LONG = (
+    "test_readme.py",
+    "test_scripts.py",
+    "test_short_run.py",
+    "test_restart.py",
+    "test_damage.py",
+    "test_rebuilding.py",
+)
 """Files whose tests take many seconds each: they come first, so that nobody waits for the last of them alone."""
 
 
