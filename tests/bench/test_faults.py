@@ -19,8 +19,8 @@ from lbnet.core.job import Job
 def test_every_rule_holds_for_some_seeds(mode: str, first: int) -> None:
     tally = runs.run_several(range(first, first + 30), mode, "")
     assert tally.broken == []
-    assert tally.runs == 50
-    assert tally.faults > 50
+    assert tally.runs == 30
+    assert tally.faults > 30
 
 
 @pytest.mark.parametrize("mode", swarm.MODES)
