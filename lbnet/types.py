@@ -163,6 +163,15 @@ class Group:
         return count
 
     @property
+    def size_bytes(self) -> int:
+        """Of its value, and of the payloads of what its tasks spawned."""
+        size = len(self.data)
+        for member in self.members:
+            for child in member.children:
+                size += len(child.payload.data)
+        return size
+
+    @property
     def spawned(self) -> bool:
         """Whether any of them made others."""
         for member in self.members:  # noqa: SIM110 - asked of every result, where any() takes three times as long

@@ -103,8 +103,8 @@ def command(
     in. On this account nobody needs one. It runs no tasks itself, and never looks into them.
     """
     from lbnet.client.access import check_insecure
-    from lbnet.net.gate import utc_now
     from lbnet.net.run import run_controller
+    from lbnet.security.authority import utc_now
     from lbnet.security.place import Place
 
     found: list[Restored] = []
@@ -154,7 +154,7 @@ def command(
 
 def _worker_line(place: Place | None, address: Address) -> str:
     """What to paste on another machine. On this account, what stands before --token is enough."""
-    from lbnet.net.gate import utc_now
+    from lbnet.security.authority import utc_now
 
     if place is None:
         return f"lbnet worker --connect {address} --insecure"

@@ -72,7 +72,7 @@ def command() -> None:
 @options.as_json
 def create(role: str, ttl: float | None, at: Address, state_dir: Path | None, as_json: bool) -> None:
     """Make a token, and print it. It is not kept, and cannot be shown again."""
-    from lbnet.net.gate import utc_now
+    from lbnet.security.authority import utc_now
 
     place = _place(at, state_dir)
     lifetime = None if ttl is None else dt.timedelta(seconds=ttl)
@@ -90,7 +90,7 @@ def create(role: str, ttl: float | None, at: Address, state_dir: Path | None, as
 @options.as_json
 def list_(at: Address, state_dir: Path | None, as_json: bool) -> None:
     """List all tokens that were made, without their secrets, which are not kept."""
-    from lbnet.net.gate import utc_now
+    from lbnet.security.authority import utc_now
 
     grants = _place(at, state_dir).tokens.all()
     now = utc_now()
@@ -115,7 +115,7 @@ _HEAD = ("token", "role", "state", "made", "expires")
 
 
 def _place(at: Address, state_dir: Path | None) -> Place:
-    from lbnet.net.gate import utc_now
+    from lbnet.security.authority import utc_now
     from lbnet.security.nearby import default_state_dir
     from lbnet.security.place import Place
 

@@ -49,9 +49,9 @@ class Client(Executor):
         insecure: the controller was started with ``--insecure``, on this machine: protect nothing.
 
     Raises:
-        UsageError: ``address`` is not an address, a time is impossible, or there is no token.
+        UsageError: ``address`` is not an address, a time is impossible, or a token is none.
         ConnectError: no controller could be reached there.
-        AccessError: it does not let us in; the sentence says why.
+        AccessError: it does not let us in, as without a token; the sentence says why.
 
     Example::
 

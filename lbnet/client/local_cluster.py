@@ -20,11 +20,11 @@ from lbnet import limits, pickling
 from lbnet.address import DEFAULT_HOST
 from lbnet.client.options import PLACEMENTS
 from lbnet.errors import ConnectError, UsageError
-from lbnet.net.gate import utc_now
 from lbnet.net.member import Member
 from lbnet.pool.cores import cores_available
 from lbnet.pool.environment import child_environment
 from lbnet.pool.memory import limit_of
+from lbnet.security.authority import utc_now
 from lbnet.security.place import Place
 from lbnet.strategies import registry
 from lbnet.strategies.base import Strategy

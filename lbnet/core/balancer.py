@@ -43,6 +43,8 @@ class Balancer:
         self._send = send
         self._addresses: dict[PeerId, Address] = {}
         self._idle: dict[PeerId, float] = {}
+        self.idle: Mapping[PeerId, float] = MappingProxyType(self._idle)
+        """Workers that want work, with the seconds that they still had when they said so."""
         self._offers: dict[PeerId, StandingOffer] = {}
         self._by_size: list[tuple[float, PeerId]] = []
         self._asked: set[PeerId] = set()
@@ -66,16 +68,6 @@ class Balancer:
         if self._workers is None:
             self._workers = tuple(self._addresses)
         return self._workers
-
-    @property
-    def idle(self) -> Mapping[PeerId, float]:
-        """Workers that want work, with the seconds that they still had when they said so."""
-        return MappingProxyType(self._idle)
-
-    @property
-    def anyone_idle(self) -> bool:
-        """Whether any worker wants work."""
-        return bool(self._idle)
 
     @property
     def offers(self) -> Mapping[PeerId, float]:

@@ -339,8 +339,8 @@ class Controller:
                 first = workers[0]
                 for batches in placement.everything(job):
                     self._send_work(first, batches)
-        if self._balancer.anyone_idle:
-            idle = self._balancer.idle
+        idle = self._balancer.idle
+        if idle:
             for peer in sorted(idle, key=idle.__getitem__):
                 batches = self._grant(peer, self._jobs.in_order())
                 if not batches:

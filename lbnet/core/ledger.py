@@ -432,8 +432,7 @@ def _group(entry: Group | _Waiting) -> Group:
 
 
 def _bytes(entry: Group | _Waiting) -> int:
-    group = _group(entry)
-    return len(group.data) + sum(len(child.payload.data) for child in children_of(group.members))
+    return _group(entry).size_bytes
 
 
 def _ranges(ranges: RangeSet) -> tuple[Range, ...]:

@@ -52,7 +52,7 @@ class Outbox:
 
     def append(self, outcome: Outcome) -> None:
         """One more."""
-        self._outcomes[self.here + len(self._outcomes)] = outcome
+        self._outcomes[self.end] = outcome
         self.size_bytes += _bytes(outcome)
 
     def take(self, upto: int) -> None:

@@ -305,9 +305,7 @@ def _bytes(record: Record) -> int:
     if isinstance(record, messages.Submit):
         size += len(record.batch.payload.data)
     elif isinstance(record, records.Results):
-        for group in record.groups:
-            size += _RECORD_BYTES + len(group.data)
-            size += sum(len(child.payload.data) for member in group.members for child in member.children)
+        size += sum(_RECORD_BYTES + group.size_bytes for group in record.groups)
     elif isinstance(record, messages.Function):
         size += len(record.data)
     return size

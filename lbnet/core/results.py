@@ -66,10 +66,7 @@ def size_of(result: Result) -> int:
     """Bytes that it takes to keep it, about."""
     size = _RESULT_BYTES
     for group in result.groups:
-        size += _RESULT_BYTES + len(group.data)
-        for member in group.members:
-            for child in member.children:
-                size += len(child.payload.data)
+        size += _RESULT_BYTES + group.size_bytes
     return size
 
 

@@ -45,8 +45,7 @@ class Ticket:
 
     def waiting(self, *, running: bool) -> int:
         """Tasks at the end that have not started, as far as is known."""
-        begun = self.upto + running
-        begun = max(begun, self.claimed)
+        begun = max(self.upto + running, self.claimed)
         return self.end - begun if self.end > begun else 0
 
     def cut(self, taken_from: int) -> list[Batch]:
@@ -107,13 +106,11 @@ class Slot:
 
     def reported(self, job: JobId, member: Member) -> None:
         """The result of these tasks has come."""
-        for ticket in self.tickets:
-            if ticket.batch.origin == member.origin and ticket.batch.job == job:
-                ticket.unreported.remove(member.lo, member.hi)
-        if self.lagging:
-            for ticket in self.lagging:
+        for tickets in (self.lagging, self.tickets):
+            for ticket in tickets:
                 if ticket.batch.origin == member.origin and ticket.batch.job == job:
                     ticket.unreported.remove(member.lo, member.hi)
+        if self.lagging:
             self.lagging = [ticket for ticket in self.lagging if ticket.unreported]
 
     def weigh(self, durations: Durations) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from lbnet.errors import JournalError, RemoteProtocolError, UsageError
 from lbnet.journal.journal import Journal
 from lbnet.journal.store import CLUSTER_BYTES, Addition
 from lbnet.net.door import Door
-from lbnet.net.gate import Gate, token_of
+from lbnet.net.gate import Gate
 from lbnet.net.greeting import MAGIC, Reception, printable
 from lbnet.net.link import Link, check_port, say_goodbye, words
 from lbnet.net.recorder import Recorder
@@ -243,8 +243,8 @@ class ControllerServer:
             return
         self._revoked = revoked
         for link in list(self._peers):
-            if link.identity is not None and token_of(link.identity) in revoked:
-                link.abort(f"the token {token_of(link.identity)}, which it came in with, was revoked")
+            if link.identity is not None and link.identity.token in revoked:
+                link.abort(f"the token {link.identity.token}, which it came in with, was revoked")
             elif not link.throttled:
                 link.send(Revoked(revoked))
 

@@ -16,22 +16,12 @@ from lbnet import limits
 from lbnet.errors import RemoteProtocolError, UsageError
 from lbnet.protocol.messages import PROTOCOL_VERSION
 from lbnet.security import entry
-from lbnet.security.authority import Credential, Identity, KeyPair
+from lbnet.security.authority import Credential, Identity, KeyPair, utc_now
 from lbnet.security.links import context_of
 from lbnet.security.place import Place
 from lbnet.security.tokens import Grant
 
 _HOW_TO = "on the controller's machine, lbnet token create makes a new one"
-
-
-def utc_now() -> dt.datetime:
-    """The time that certificates and tokens are about."""
-    return dt.datetime.now(dt.UTC)
-
-
-def token_of(identity: Identity) -> str:
-    """The id of the token that somebody came in with: certificates are named after it."""
-    return identity.name.partition("-")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +118,7 @@ class Gate:
         Raises:
             UsageError: that is no such key, or its token was revoked.
         """
-        if not self._is_good(token_of(identity)):
+        if not self._is_good(identity.token):
             raise UsageError("the token was revoked")
         return self._place.authority.issue(public_key, identity.role, identity.name, _LIFETIME, self._now())
 
@@ -138,8 +128,8 @@ class Gate:
             return "your certificate is another cluster's"
         if identity.role != role:
             return f"your certificate is a {identity.role}'s, and you say that you are a {role}"
-        if not self._is_good(token_of(identity)):
-            return f"the token {token_of(identity)}, which you came in with, was revoked: {_HOW_TO}"
+        if not self._is_good(identity.token):
+            return f"the token {identity.token}, which you came in with, was revoked: {_HOW_TO}"
         return None
 
     def _is_good(self, token: str) -> bool:

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from lbnet import limits
 from lbnet.errors import AccessError, ConnectError, RemoteProtocolError, UsageError
 from lbnet.net.door import Door, Giver, Guard, Knock
+from lbnet.net.gate import version_sentence
 from lbnet.net.link import Link, check_port, words
-from lbnet.net.member import Member, NothingThereError, tls_words
+from lbnet.net.member import Member, NothingThereError, other_version, tls_words
 from lbnet.net.refusals import Refusals
 from lbnet.protocol.messages import PROTOCOL_VERSION, Hello, Message, Refused, Welcome
 from lbnet.security.authority import Identity
@@ -56,7 +57,7 @@ def refusal(message: Hello, roles: frozenset[str]) -> str | None:
     if message.magic != MAGIC:
         return "this is lbnet; you speak something else"
     if message.version != PROTOCOL_VERSION:
-        return f"protocol version {PROTOCOL_VERSION} is spoken here, yours is {message.version}: install the same lbnet"
+        return version_sentence(message.version)
     if message.role not in roles:
         return f"role {message.role[:40]!r} is not accepted here"
     if message.role == "worker" and not 0 < message.slots <= limits.SLOTS_MAX:
@@ -276,19 +277,29 @@ async def connect(
             answer.exception()  # it was looked at: asyncio need not complain that nobody did
         if isinstance(error, ConnectError):
             raise
-        if isinstance(error, TimeoutError):
-            silence = (
-                "did not answer" if link is None else f"is not {what}: it accepted the connection and said nothing"
-            )
-            raise ConnectError(f"{address} {silence} within {timeout_s:g} s") from None
-        if isinstance(error, ssl.SSLError | ConnectionAbortedError) and member is not None:
-            if role == "controller":
-                member.forget()  # it is asked for another one
-            raise ConnectError(f"{address} {tls_words(error, what)}") from None
-        if isinstance(error, OSError | ValueError):
-            kind = NothingThereError if isinstance(error, OSError) else ConnectError
-            raise kind(f"nothing answers at {address} ({words(error)}): is {what} running there?") from None
-        raise
+        if role == "controller" and member is not None and isinstance(error, ssl.SSLError | ConnectionAbortedError):
+            member.forget()  # it is asked for another one
+        sentence = _failure(
+            error, address, what, f"{timeout_s:g} s", connected=link is not None, protected=member is not None
+        )
+        if sentence is None:
+            raise
+        raise sentence from None
+
+
+def _failure(
+    error: BaseException, address: Address, what: str, limit: str, *, connected: bool, protected: bool
+) -> ConnectError | None:
+    """What is said of a link that could not be opened; None if that is nothing of the network's."""
+    if isinstance(error, TimeoutError):
+        silence = f"is not {what}: it accepted the connection and said nothing" if connected else "did not answer"
+        return ConnectError(f"{address} {silence} within {limit}")
+    if protected and isinstance(error, ssl.SSLError | ConnectionAbortedError):
+        return ConnectError(f"{address} {tls_words(error, what)}")
+    if isinstance(error, OSError | ValueError):
+        kind = NothingThereError if isinstance(error, OSError) else ConnectError
+        return kind(f"nothing answers at {address} ({words(error)}): is {what} running there?")
+    return None
 
 
 async def _opened(
@@ -327,7 +338,7 @@ def _not_welcome(message: Message, what: str) -> str | None:
     if not isinstance(message, Welcome) or message.magic != MAGIC:
         return f"is not {what}: it answered with {type(message).__name__}"
     if message.version != PROTOCOL_VERSION:
-        return f"speaks protocol version {message.version}, here it is {PROTOCOL_VERSION}: install the same lbnet"
+        return other_version(message.version)
     if message.deadline_s and message.deadline_s < limits.LINK_DEADLINE_MIN_S:
         return f"lets links be silent for {message.deadline_s:g} s only: that is not {what}"
     return None

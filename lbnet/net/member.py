@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable
 from lbnet import limits
 from lbnet.address import TOKEN_VARIABLE
 from lbnet.errors import AccessError, ConnectError, RemoteProtocolError, UsageError
-from lbnet.net.gate import token_of, utc_now, version_sentence
 from lbnet.net.link import check_port, words
 from lbnet.protocol.messages import PROTOCOL_VERSION
 from lbnet.security import entry
-from lbnet.security.authority import Credential, Identity, KeyPair, identity_of, is_issued_by
+from lbnet.security.authority import Credential, Identity, KeyPair, identity_of, is_issued_by, utc_now
 from lbnet.security.links import context_of, peer_of, stranger_context
 from lbnet.security.token import Token, digest_of
 from lbnet.types import Address
@@ -119,8 +118,8 @@ class Member:
         expected = "worker" if role == "peer" else role
         if identity.role != expected:
             return f"your certificate is a {identity.role}'s, and a {expected} is expected here"
-        if token_of(identity) in self._revoked:
-            return f"the token {token_of(identity)}, which you came in with, was revoked"
+        if identity.token in self._revoked:
+            return f"the token {identity.token}, which you came in with, was revoked"
         return None
 
     def revoke(self, tokens: Iterable[str]) -> None:
@@ -181,7 +180,7 @@ async def _ask(
         )
     _check_controller(address, authority, token, writer)
     if version != PROTOCOL_VERSION:
-        raise AccessError(f"{address} refused us: {version_sentence(PROTOCOL_VERSION)}")
+        raise AccessError(f"{address} {other_version(version)}")
     off_s = now.timestamp() - time_s
     if abs(off_s) > limits.CLOCK_OFF_MAX_S:
         which = "ahead of" if off_s > 0 else "behind"
@@ -215,6 +214,11 @@ def _check_controller(address: Address, authority: bytes, token: Token, writer: 
         raise RemoteProtocolError(str(error)) from None
     if leaf is None or identity is None or identity.role != "controller" or not is_issued_by(leaf, authority):
         raise AccessError(f"{address} claims to be the controller, and cannot prove it: something is between us and it")
+
+
+def other_version(version: int) -> str:
+    """What is wrong with somebody who speaks another version, as the rest of a sentence that begins with an address."""
+    return f"speaks protocol version {version}, here it is {PROTOCOL_VERSION}: install the same lbnet"
 
 
 def tls_words(error: BaseException, what: str = "an lbnet controller") -> str:

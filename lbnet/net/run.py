@@ -17,11 +17,12 @@ from typing import Any
 import uvloop
 
 from lbnet import limits
+from lbnet.address import TOKEN_VARIABLE
 from lbnet.core.controller import Controller
 from lbnet.errors import ConnectionLostError
 from lbnet.journal.journal import Journal
 from lbnet.net.controller_server import ControllerServer
-from lbnet.net.gate import Gate, utc_now
+from lbnet.net.gate import Gate
 from lbnet.net.leaving import undisturbed
 from lbnet.net.member import Member
 from lbnet.net.no_pickles import forbid_pickles
@@ -30,6 +31,7 @@ from lbnet.net.worker_node import WorkerNode
 from lbnet.pool.cores import cores_available
 from lbnet.pool.memory import limit_of
 from lbnet.security import private
+from lbnet.security.authority import utc_now
 from lbnet.security.nearby import Nearby, announced
 from lbnet.security.place import Place
 from lbnet.strategies import registry
@@ -158,6 +160,7 @@ def run_worker(
         ConnectError: there is no controller at that address, or it refused us.
         ConnectionLostError: the controller is gone.
     """
+    os.environ.pop(TOKEN_VARIABLE, None)  # it was read; who runs tasks needs no secret
     load = registry.loader({} if given is None else {given.name: given}, imports=True)
     slots = slots or cores_available()
     memory_limit_bytes = limit_of(memory_limit, slots)

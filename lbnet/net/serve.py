@@ -15,11 +15,11 @@ from pathlib import Path
 
 from lbnet import limits
 from lbnet.errors import LbnetError
-from lbnet.net.gate import utc_now
 from lbnet.net.member import Member
 from lbnet.net.run import run_controller, run_worker
 from lbnet.pool.environment import adopt_path
 from lbnet.security import private, token
+from lbnet.security.authority import utc_now
 from lbnet.security.place import Place
 from lbnet.strategies.base import Strategy
 from lbnet.types import Address

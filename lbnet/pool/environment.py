@@ -11,9 +11,6 @@ import lbnet.errors
 PATH_VARIABLE = "LBNET_IMPORT_PATH"
 """The environment variable with the parent's ``sys.path``."""
 
-TOKEN_VARIABLE = "LBNET_TOKEN"  # noqa: S105 - its name
-"""The environment variable that may hold a token of the cluster."""
-
 
 def child_environment(additions: dict[str, str]) -> dict[str, str]:
     """This process's environment, with ``additions``, and with a way to find modules.
@@ -23,7 +20,6 @@ def child_environment(additions: dict[str, str]) -> dict[str, str]:
     """
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     environment = {**os.environ, **additions, PATH_VARIABLE: path}
-    environment.pop(TOKEN_VARIABLE, None)  # who runs tasks needs no secret
     home = str(Path(lbnet.errors.__file__).parent.parent)
     if Path(home).name not in {"site-packages", "dist-packages"}:
         known = environment.get("PYTHONPATH", "")

@@ -46,6 +46,11 @@ _UNREADABLE: Final = (
 _CURVE = ec.SECP256R1
 
 
+def utc_now() -> dt.datetime:
+    """The time that certificates and tokens are about."""
+    return dt.datetime.now(dt.UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Whose certificate it is. ``serial`` names this one, where one is revoked."""
@@ -56,6 +61,11 @@ class Identity:
     serial: int
     not_before: dt.datetime
     not_after: dt.datetime
+
+    @property
+    def token(self) -> str:
+        """The id of the token that a member came in with: its name begins with that."""
+        return self.name.partition("-")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,15 +32,6 @@ _ROLES = ("worker", "client")
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """The controller's version of the protocol, its time in seconds since 1970, and its authority (DER)."""
-
-    version: int
-    time_s: int
-    authority: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Request:
     """Who wants to come in as what, with which secret, for which public key (DER)."""
 
@@ -53,16 +44,8 @@ class Request:
         return f"Request({self.role}, ...)"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A certificate (PEM) if it is ``granted``, else why not."""
-
-    granted: bool
-    content: bytes
-
-
 def offer(version: int, time_s: float, authority: bytes) -> bytes:
-    """The bytes of an offer."""
+    """The bytes of an offer: our version of the protocol, the time in seconds since 1970, and our authority (DER)."""
     assert len(authority) <= CERTIFICATE_BYTES_MAX, "our own authority is a small certificate"
     return _OFFER.pack(_OFFER_MAGIC, version, max(int(time_s), 0), len(authority)) + authority
 
@@ -101,7 +84,7 @@ def read_request(data: bytes) -> Request:
 
 
 def answer(*, granted: bool, content: bytes) -> bytes:
-    """The bytes of an answer."""
+    """The bytes of an answer: a certificate (PEM) if it is ``granted``, else why not."""
     content = content[:CERTIFICATE_BYTES_MAX]
     return _ANSWER.pack(_ANSWER_MAGIC, granted, len(content)) + content
 

@@ -89,8 +89,7 @@ class Node(Process):
             self.watch(self.peer, to, message, self.engine.now)
         size = size_bytes(message)
         done = when + self.message_s + self.byte_s * size
-        free_at = self._card_free_at
-        self._card_free_at = (max(free_at, done)) + size * self._byte_on_wire_s
+        self._card_free_at = max(done, self._card_free_at) + size * self._byte_on_wire_s
         other = link.right if self is link.left else link.left
         item = Item(other.event_s + other.message_s + other.byte_s * size, Received(self.peer, message), link)
         self.engine.at(self._card_free_at + self._latency_s, other.post, item)

@@ -120,8 +120,7 @@ class Process(ABC):
             self._inbox.append(item)
             return
         self._busy = True
-        now, free_at = self.engine.now, self._free_at
-        start = max(free_at, now)
+        start = max(self.engine.now, self._free_at)
         if self._cores is None:
             self._work(item, start)
         else:

@@ -61,7 +61,7 @@ class Record:
             kind = type(event.message)  # type: ignore[union-attr]
         times = self._times
         times.append(now)
-        self._lines.append(who << 40 | _NUMBERS[kind] << 24 | (min(_EFFECTS_MAX, effects)))
+        self._lines.append(who << 40 | _NUMBERS[kind] << 24 | min(effects, _EFFECTS_MAX))
         if len(times) >= _LINES:
             self._take_in()
 

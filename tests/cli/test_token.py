@@ -58,6 +58,18 @@ def test_a_token_may_be_said_in_other_ways(folder: Path, tmp_path: Path, how: st
         assert "lets nobody in without a token" in refused
 
 
+def test_tasks_do_not_inherit_the_token(folder: Path) -> None:
+    with start("controller", "--port", 0, folder=folder) as controller:
+        address = address_of(controller)
+        args = ("worker", "--connect", address, "--slots", 1)
+        with start(*args, folder=folder, LBNET_TOKEN=printed_token(controller)) as worker:
+            worker.line()
+            (folder / "names.jsonl").write_text('"LBNET_TOKEN"\n"PATH"\n')
+            found = lbnet("map", "os:getenv", folder / "names.jsonl", "--connect", address).stdout.splitlines()
+            assert found[0] == "null"
+            assert found[1] != "null"
+
+
 def _state_dir(controller: Running) -> Path:
     """Where a controller says that it keeps its journal."""
     words = (controller.lines[2] if len(controller.lines) > 2 else controller.line()).split()

@@ -958,6 +958,16 @@ def test_until_it_hears_that_they_are_kept_results_are_said_again_by_every_new_l
         assert returned(desk) == [rejoined(JOB), result(values(0, 1))]
 
 
+def test_a_function_of_a_job_that_has_ended_is_kept_for_its_return() -> None:
+    """Who said it will not say it again, and may send work once the controller has opened the job anew."""
+    desk = busy(1)
+    desk.links(PEER)
+    desk.hears(messages.JobEnded(JOB))
+    assert desk.hears(messages.OpenJob(JOB, JobOptions()), messages.Function(JOB, SPAWNED, SPAWNED), peer=PEER) == []
+    desk.hears(messages.OpenJob(JOB, JobOptions()))
+    assert ack(9, PEER) in desk.hears(work(tasks(0, 1, fn=SPAWNED), transfer=9, donor=PEER), peer=PEER)
+
+
 def test_functions_go_before_the_results_that_need_them_by_the_new_link_too() -> None:
     """Another controller may know no more than what it was told before its journal ends."""
     desk = busy(1)

@@ -14,12 +14,13 @@ import lbnet
 from lbnet import limits
 from lbnet.core.controller import Controller
 from lbnet.net.controller_server import ControllerServer
-from lbnet.net.gate import Gate, utc_now
+from lbnet.net.gate import Gate
 from lbnet.net.greeting import connect, hello
 from lbnet.net.link import Link
 from lbnet.net.member import Member
 from lbnet.net.worker_node import WorkerNode
 from lbnet.protocol.messages import SAID_BY, Idle, Inventory, Message, Relay, Result, SendWork, Welcome
+from lbnet.security.authority import utc_now
 from lbnet.security.place import Place
 from lbnet.strategies import registry
 from lbnet.types import (
