@@ -195,7 +195,7 @@ class Controller:
         self._promises.flush()
         done, self._effects = self._effects, []
         if self._watched:
-            self._liveness.said(done, now)
+            self._liveness.said([effect.to for effect in done if type(effect) is effects.Send], now)
         return done
 
     @property

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from lbnet.core.effects import Effect, Send
 from lbnet.types import PeerId
 
 _LOOKS = 12
@@ -77,12 +76,12 @@ class Liveness:
         if peer in self._heard:
             self._heard[peer] = now
 
-    def said(self, effects: Iterable[Effect], now: float) -> None:
-        """These are about to be carried out: some may be messages."""
+    def said(self, peers: Iterable[PeerId], now: float) -> None:
+        """Something is about to be said to each of these."""
         said = self._said
-        for effect in effects:
-            if type(effect) is Send and effect.to in said:
-                said[effect.to] = now
+        for peer in peers:
+            if peer in said:
+                said[peer] = now
 
     def look(self, now: float) -> tuple[list[PeerId], list[PeerId]]:
         """Look at all links, and forget those that are dead.

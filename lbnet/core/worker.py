@@ -123,7 +123,7 @@ class Worker:
             self._look()
         done, self._effects = self._effects, []
         if liveness.deadline_s:
-            liveness.said(done, now)
+            liveness.said([effect.to for effect in done if type(effect) is effects.Send], now)
         return done
 
     def view(self) -> WorkerView:

@@ -21,6 +21,7 @@ from lbnet.core.events import Event
 from lbnet.errors import JournalError, RemoteProtocolError, UsageError
 from lbnet.journal.journal import Journal
 from lbnet.journal.store import CLUSTER_BYTES, Addition
+from lbnet.net.bystander import Bystander
 from lbnet.net.door import Door
 from lbnet.net.gate import Gate
 from lbnet.net.greeting import MAGIC, Reception, printable
@@ -28,7 +29,6 @@ from lbnet.net.link import Link, check_port, say_goodbye, words
 from lbnet.net.recorder import Recorder
 from lbnet.net.restored import state_of
 from lbnet.net.strategy_log import StrategyLog
-from lbnet.net.vigil import Bystander
 from lbnet.protocol.messages import (
     PROTOCOL_VERSION,
     SAID_BY,

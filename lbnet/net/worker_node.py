@@ -17,13 +17,13 @@ from lbnet.core.events import Event
 from lbnet.core.liveness import Liveness
 from lbnet.core.worker import Worker
 from lbnet.errors import AccessError, ConnectError, RemoteProtocolError
+from lbnet.net.bystander import Bystander
 from lbnet.net.door import Door
 from lbnet.net.greeting import MAGIC, Reception, connect, hello, printable
 from lbnet.net.leaving import undisturbed
 from lbnet.net.link import Link, say_goodbye
 from lbnet.net.member import Member, NothingThereError
 from lbnet.net.strategy_log import StrategyLog
-from lbnet.net.vigil import Bystander
 from lbnet.pool.parent import Pool
 from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Renew, Renewed, Revoked, Welcome
 from lbnet.types import CONTROLLER, Address, PeerId, SlotId

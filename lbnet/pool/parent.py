@@ -21,7 +21,7 @@ from lbnet.core.events import Event
 from lbnet.pool import wire
 from lbnet.pool.cores import thread_variables
 from lbnet.pool.environment import child_environment
-from lbnet.pool.memory import MemoryWatch
+from lbnet.pool.memory_watch import MemoryWatch
 from lbnet.pool.printed import Printed
 from lbnet.pool.process import SlotProcess
 from lbnet.pool.slot import Ending, Slot, Ticket

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lbnet.protocol.codec import Codec
+from lbnet.protocol.shapes import Codec
 from lbnet.types import Batch, Group, JobId, RunId
 
 # --- worker → slot --------------------------------------------------------------------------------

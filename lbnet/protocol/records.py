@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import get_args
 
 from lbnet.errors import RemoteProtocolError
-from lbnet.protocol.codec import Codec
 from lbnet.protocol.messages import (
     Cancelled,
     CloseJob,
@@ -23,6 +22,7 @@ from lbnet.protocol.messages import (
     Taken,
     Values,
 )
+from lbnet.protocol.shapes import Codec
 from lbnet.types import Batch, Failure, Group, JobId, JobOptions, PeerId, RunId
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from importlib import metadata
+from typing import TYPE_CHECKING
 
 from lbnet.errors import UsageError
 from lbnet.strategies.arr import AsynchronousRoundRobin
@@ -15,6 +15,9 @@ from lbnet.strategies.pmap import ParallelMap
 from lbnet.strategies.rp import RandomPolling
 from lbnet.strategies.sb import SchedulerBased
 from lbnet.strategies.shared import SharedIdleList
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 GROUP = "lbnet.strategies"
 DEFAULT = SchedulerBased.name
@@ -37,7 +40,7 @@ BUILT_IN = tuple(_BUILT_IN)
 
 def names() -> list[str]:
     """All strategies that :func:`load` knows."""
-    return sorted({*_BUILT_IN, *(entry.name for entry in metadata.entry_points(group=GROUP))})
+    return sorted({*_BUILT_IN, *(entry.name for entry in _offered())})
 
 
 def load(name: str, also: Iterable[str] = ()) -> Strategy:
@@ -52,7 +55,7 @@ def load(name: str, also: Iterable[str] = ()) -> Strategy:
     """
     if name in _BUILT_IN:
         return _BUILT_IN[name]()
-    for entry in metadata.entry_points(group=GROUP, name=name):
+    for entry in _offered(name=name):
         return _made(entry.load, name, entry.value)
     raise UsageError(f"there is no strategy {name!r}; there are: {', '.join(sorted({*names(), *also}))}")
 
@@ -105,6 +108,12 @@ def loader(given: Mapping[str, Strategy], *, imports: bool = False) -> Callable[
         return find(name) if imports else load(name, also=given)
 
     return find_or_load
+
+
+def _offered(name: str | None = None) -> EntryPoints:
+    from importlib import metadata  # it loads much, and few ask for what others offer
+
+    return metadata.entry_points(group=GROUP) if name is None else metadata.entry_points(group=GROUP, name=name)
 
 
 def _made(get: Callable[[], object], name: str, value: str) -> Strategy:

@@ -56,8 +56,8 @@ def napping(path):
     Path(path).touch()
     time.sleep(600)
 
-def first_then_busy(path):
-    return busy(path) if path else "first"
+def first_then_napping(path):
+    return napping(path) if path else "first"
 
 def same(x):
     return x

@@ -11,7 +11,7 @@ from tests.cli.running import Cluster, lbnet, sentence, start, until
 def test_somebody_elses_job_is_ended_with_what_runs_of_it(shared: Cluster, folder: Path) -> None:
     begun = [folder / f"begun-{number}" for number in range(8)]
     (folder / "items.jsonl").write_text("\n".join(json.dumps(str(path)) for path in begun))
-    with start("map", "work:busy", "items.jsonl", "--connect", shared.address, folder=folder) as client:
+    with start("map", "work:napping", "items.jsonl", "--connect", shared.address, folder=folder) as client:
         until(lambda: sum(path.exists() for path in begun) >= 3, lambda: f"nothing begins: {client.said()}")
         jobs = json.loads(lbnet("status", "--connect", shared.address, "--json").stdout)["jobs"]
         (job,) = (job["job"] for job in jobs if job["state"] == "running")

@@ -15,7 +15,7 @@ from tests.cli.test_logs import latest_job
 def test_it_says_what_runs_and_what_waits_and_for_what(shared: Cluster, folder: Path) -> None:
     begun = [folder / f"begun-{number}" for number in range(40)]
     (folder / "items.jsonl").write_text("\n".join(json.dumps(str(path)) for path in begun))
-    with start("map", "work:busy", "items.jsonl", "--connect", shared.address, folder=folder) as client:
+    with start("map", "work:napping", "items.jsonl", "--connect", shared.address, folder=folder) as client:
         until(lambda: sum(path.exists() for path in begun) >= 3, lambda: f"nothing begins: {client.said()}")
         job = latest_job(shared.address)
         with Client(shared.address) as asking:

@@ -231,7 +231,7 @@ def test_a_signal_in_the_middle_ends_every_process_and_keeps_the_results(
     waiting: str, number: signal.Signals, code: int, folder: Path
 ) -> None:
     begun = folder / "begun"
-    args = ("map", "work:first_then_busy", "-", "-o", "out.jsonl")
+    args = ("map", "work:first_then_napping", "-", "-o", "out.jsonl")
     with start(*args, folder=folder, stdin=subprocess.PIPE) as running:
         assert running.process.stdin is not None
         running.process.stdin.write(b'""\n')

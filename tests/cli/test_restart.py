@@ -62,7 +62,7 @@ def test_a_worker_begins_anew_with_a_controller_that_does_not_know_it(folder: Pa
         (worker,) = made.workers
         port = made.address.rpartition(":")[2]
         (folder / "items.jsonl").write_text(f'"{folder / "begun"}"')
-        with start("map", "work:busy", "items.jsonl", "--connect", made.address, folder=folder) as client:
+        with start("map", "work:napping", "items.jsonl", "--connect", made.address, folder=folder) as client:
             until((folder / "begun").exists, client.said)
             me, *before = worker.family()
             made.controller.process.kill()

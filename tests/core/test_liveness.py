@@ -26,10 +26,6 @@ ONE, OTHER, THIRD = PeerId(1), PeerId(2), PeerId(3)
 NEVER: tuple[list[PeerId], list[PeerId]] = ([], [])
 
 
-def said(peer: PeerId) -> list[Effect]:
-    return [Send(peer, messages.Ack(1))]
-
-
 # --- links
 
 
@@ -37,7 +33,7 @@ def test_without_a_deadline_nobody_is_watched() -> None:
     liveness = Liveness(0.0)
     liveness.opened(ONE, 0.0)
     liveness.heard(ONE, 1.0)
-    liveness.said(said(ONE), 1.0)
+    liveness.said([ONE], 1.0)
     liveness.closed(ONE)
     assert liveness.look_at == math.inf
     assert liveness.deadline_s == 0
@@ -57,7 +53,7 @@ def test_after_a_third_of_the_deadline_a_silent_link_gets_a_beat_and_only_that_o
     liveness = Liveness(D)
     liveness.opened(ONE, 0.0)
     liveness.opened(OTHER, 0.0)
-    liveness.said([*said(OTHER), effects.SetTimer(1.0)], 1.0)
+    liveness.said([OTHER, OTHER], 1.0)
     assert liveness.look(4.0) == ([ONE], [])
     assert liveness.look_at == 5.0
     assert liveness.look(5.0) == ([OTHER], [])
@@ -67,7 +63,7 @@ def test_after_a_third_of_the_deadline_a_silent_link_gets_a_beat_and_only_that_o
 def test_what_was_said_to_somebody_without_a_link_opens_none() -> None:
     liveness = Liveness(D)
     liveness.opened(ONE, 0.0)
-    liveness.said(said(OTHER), 1.0)
+    liveness.said([OTHER], 1.0)
     liveness.heard(OTHER, 1.0)
     assert liveness.look(4.0) == ([ONE], [])
 
@@ -190,7 +186,7 @@ def test_silence_is_noticed_in_time_and_nothing_else_is(steps: list[tuple[str, i
             if peer in heard:
                 heard[peer] = now
         elif what == "say":
-            liveness.said(said(peer), now)
+            liveness.said([peer], now)
             if peer in spoke:
                 spoke[peer] = now
     assert (liveness.look_at == math.inf) == (not heard)

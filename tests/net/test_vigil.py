@@ -16,11 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from lbnet.core.events import Event, Heard
 from lbnet.errors import ConnectError
 from lbnet.net.greeting import MAGIC, connect, hello
 from lbnet.net.link import Link
-from lbnet.net.vigil import Bystander, Vigil
+from lbnet.net.vigil import Vigil
 from lbnet.net.worker_node import WorkerNode
 from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Ask, Beat, Hello, Message, Welcome
 from lbnet.strategies import registry
@@ -234,37 +233,6 @@ async def test_a_message_that_drips_in_is_waited_for_and_one_that_stops_is_not()
         assert patient.peer not in server._links
         await slow.hear_end()
         assert slow.peer not in server._links
-
-
-# --- what a link shows
-
-
-class Shows:
-    """A link that stirs when the test says so."""
-
-    def __init__(self) -> None:
-        self.stirred = False
-
-    def stirs(self) -> bool:
-        stirred, self.stirred = self.stirred, False
-        return stirred
-
-
-async def test_a_bystander_tells_of_those_that_stir_until_it_is_stopped() -> None:
-    told: list[Event] = []
-    links = {Shows(): PeerId(1), Shows(): PeerId(2)}
-    bystander = Bystander(links, told.append)  # type: ignore[arg-type]
-    bystander.start(0.0)
-    assert bystander._timer is None
-    bystander.start(0.004)
-    one = next(iter(links))
-    one.stirred = True
-    await until(lambda: bool(told))
-    one.stirred = True
-    await until(lambda: len(told) > 1)
-    assert set(told) == {Heard(PeerId(1))}
-    bystander.stop()
-    assert bystander._timer is None
 
 
 # --- a link without a core

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from lbnet import limits
 from lbnet.errors import RemoteProtocolError
 from lbnet.pool import wire
-from lbnet.protocol.codec import Codec, decode, encode
-from lbnet.protocol.messages import KINDS, Ack, Goodbye, Hello, Idle, Inventory, NonIdle, Refused, Result, Submit
+from lbnet.protocol.codec import decode, encode
+from lbnet.protocol.messages import KINDS, Ack, Goodbye, Idle, Inventory, NonIdle, Refused, Result, Submit
 from lbnet.types import Batch, Group, Payload, RunId, Span
 from tests.protocol.shapes import has_shape, records_of
 
@@ -275,12 +275,3 @@ def test_the_sentence_of_an_error_stays_short() -> None:
 def test_what_is_not_in_the_vocabulary_is_our_own_bug() -> None:
     with pytest.raises(KeyError):
         encode(Group(0, b"", (), 0.0, None))  # type: ignore[arg-type]
-
-
-def test_a_class_with_a_field_that_has_no_wire_form_is_found_at_import() -> None:
-    @dataclasses.dataclass
-    class Wrong:
-        value: complex
-
-    with pytest.raises(KeyError):
-        Codec((Hello, Wrong))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lbnet.protocol import messages
-from lbnet.protocol.codec import Codec
+from lbnet.protocol.shapes import Codec
 from lbnet.sim.frames import size_bytes
 from lbnet.types import ROOT, VALUES, Batch, Group, JobId, JobOptions, Member, Payload, PeerId, RunId, Span
 

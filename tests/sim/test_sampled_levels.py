@@ -12,7 +12,7 @@ from lbnet.sim.sampled_levels import EXACT_MAX, Level, Levels, binomial, ending
 from lbnet.workloads.uts import NAMED_TREES, TreeParameters
 from lbnet.workloads.uts_rules import branching, rules_of
 
-DRAWS = 4_000
+DRAWS = 1_500
 
 
 def assert_law(values: list[int], mean: float, variance: float, excess: float) -> None:
