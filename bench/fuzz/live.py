@@ -15,7 +15,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import psutil
@@ -23,6 +23,7 @@ import psutil
 import lbnet
 from bench.fuzz.decoders import MESSAGES
 from bench.fuzz.mutations import Mutator
+from bench.fuzz.recordings import Session, record
 from lbnet.net.greeting import connect, hello
 from lbnet.net.link import Link
 from lbnet.net.member import Member
@@ -81,28 +82,30 @@ async def _stranger(address: Address, data: bytes) -> None:
             writer.close()
 
 
-async def _member(address: Address, member: Member, says: str, data: bytes, *, reads: bool = True) -> None:
-    """Somebody who was let in, and then says this."""
-    links: list[Link] = []
+async def _member(
+    address: Address, member: Member, says: str, data: bytes | Callable[[PeerId], bytes], *, reads: bool = True
+) -> None:
+    """Somebody who was let in, and then says this, which may depend on his id."""
+    links: list[tuple[Link, PeerId]] = []
     expected = "worker" if says == "peer" else "controller"
     with contextlib.suppress(lbnet.errors.ConnectError):
         await connect(
             address,
             lambda _: hello(says, name="evil", slots=1, port=9, peer=PeerId(4_000 if says == "peer" else 0)),
             may_say=SAID_BY["peer" if says == "peer" else f"controller-to-{says}"],
-            on_welcome=lambda link, _: links.append(link),
+            on_welcome=lambda link, welcome: links.append((link, welcome.peer)),
             on_message=lambda *_: None,
             on_closed=lambda *_: None,
             timeout_s=10.0,
             member=member,
             role=expected,
         )
-    for link in links:
+    for link, peer in links:
         transport = link._transport  # noqa: SLF001 - it says what no Link would
         if transport is not None:
             if not reads:
                 transport.pause_reading()
-            transport.write(data)
+            transport.write(data if isinstance(data, bytes) else data(peer))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(link.closed.wait(), 0.1)
         link.abort("enough")
@@ -206,6 +209,10 @@ async def _rounds(
     processes: dict[str, psutil.Process],
 ) -> None:
     controller = addresses[0]
+    sessions: dict[str, list[Session]] = {"client": [], "worker": []}
+    for session in await asyncio.to_thread(record):
+        sessions[session.role].append(session)
+    given = [session.heard for session in sessions["worker"]]
     mutator = Mutator([frame(encode(message)) for message in MESSAGES], rng)
     flood = frame(encode(Idle(0.0))) * 20_000
     idle = _idle_connections(addresses, IDLE_CONNECTIONS)
@@ -223,6 +230,9 @@ async def _rounds(
     def changed() -> bytes:
         return b"".join(mutator.next() for _ in range(20))
 
+    def replayed(role: str) -> Callable[[PeerId], bytes]:
+        return lambda peer: _changed_session(rng.choice(sessions[role]), peer, mutator, rng)
+
     async def at(address: Address) -> None:
         await several("random bytes", 16, lambda: _plain(address, noise()))
         await several("messages without TLS", 16, lambda: _plain(address, mutator.next()))
@@ -234,6 +244,7 @@ async def _rounds(
         member = members[role]
         whose = f"{role}s that were let in"
         await several(f"{whose}, messages changed", 12, lambda: _member(controller, member, role, changed()))
+        await several(f"{whose}, recordings changed", 12, lambda: _member(controller, member, role, replayed(role)))
         await several(f"{whose}, nesting", 2, lambda: _member(controller, member, role, _DEEP))
         await several(f"{whose}, a frame of 4 GB", 2, lambda: _member(controller, member, role, _HUGE + bytes(1_000)))
 
@@ -252,12 +263,30 @@ async def _rounds(
         await several(
             "workers at a worker, messages changed", 8, lambda: _member(addresses[1], worker, "peer", changed())
         )
+        await several(
+            "workers at a worker, recordings changed",
+            8,
+            lambda: _member(addresses[1], worker, "peer", _changed_frames(rng.choice(given), mutator, rng)),
+        )
         await slow
         if not settled and time.monotonic() - began > seconds / 4:
             settled = {name: process.memory_info().rss for name, process in processes.items()}
     for sock in idle:
         sock.close()
     attack.grown_bytes = {name: processes[name].memory_info().rss - rss for name, rss in settled.items()}
+
+
+def _changed_session(session: Session, peer: PeerId, mutator: Mutator, rng: random.Random) -> bytes:
+    """What was said on a real link, by somebody else now."""
+    return _changed_frames(session.said_as(peer), mutator, rng)
+
+
+def _changed_frames(bodies: Sequence[bytes], mutator: Mutator, rng: random.Random) -> bytes:
+    """Some frames in their order, from the beginning or from anywhere, one in a few of them changed."""
+    first = rng.choice((0, rng.randrange(len(bodies))))
+    said = [frame(body) for body in bodies[first : first + rng.randrange(1, 80)]]
+    odds = rng.choice((0.02, 0.1, 0.5))
+    return b"".join(mutator.change(each) if rng.random() < odds else each for each in said)
 
 
 def _client_hello() -> bytes:

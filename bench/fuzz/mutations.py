@@ -36,7 +36,11 @@ class Mutator:
 
     def next(self) -> bytes:
         """One more input."""
-        data = bytearray(self._rng.choice(self._corpus))
+        return self.change(self._rng.choice(self._corpus))
+
+    def change(self, valid: bytes) -> bytes:
+        """The same with a few changes."""
+        data = bytearray(valid)
         for _ in range(self._rng.choice((1, 1, 1, 2, 4))):
             self._rng.choice(self._ways)(data)
         return bytes(data)
