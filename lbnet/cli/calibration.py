@@ -14,8 +14,8 @@ A batch of one task that sleeps wakes its slot twice, by its arrival and by the 
 difference is ``wake_s``, and what is left of the no-op is ``ticket_s``.
 
 **Not measured**: ``jitter`` is 0. The client's event and message cost the same, because only their sum can be seen.
-``connect_s`` is the greeting of a client, which is the same handshake. A worker-to-worker message is taken to cost what
-one to the controller does. The cost of TLS is in none of them.
+``connect_s`` and ``handshake_s`` are those of a client's greeting, which is the same. A message between workers is
+taken to cost what one to the controller does.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ class Readings:
         latency_s: of a byte.
         bandwidth_bytes_s: of a stream.
         connect_s: of a greeting.
+        handshake_s: of CPU time for it, of one of the two processes.
         slot_start_s: of one slot.
         no_ops: many tasks that do nothing, on one worker.
         naps: tasks that sleep, on one worker.
@@ -115,6 +116,7 @@ class Readings:
     latency_s: float
     bandwidth_bytes_s: float
     connect_s: float
+    handshake_s: float
     slot_start_s: float
     no_ops: Run
     naps: Run
@@ -148,7 +150,7 @@ def read(workers: int, tell: Callable[[str], None]) -> Readings:
         no_ops = meter.runs(_same, range(NO_OPS))
         naps = meter.runs(nap, [NAP_S] * NAPS)
         latency_s, bandwidth = calibration_runs.loopback(client)
-        connect_s = calibration_runs.greeting_s(cluster.where, cluster.member("client"))
+        connect_s, handshake_s = calibration_runs.greetings_s(cluster.where, cluster.member("client"), cluster.pids[0])
     tell("one worker: one task at a time")
     with _cluster(1, ParallelMap.name) as (_, _, meter):
         trips = meter.runs(_same, range(TRIPS))
@@ -160,7 +162,19 @@ def read(workers: int, tell: Callable[[str], None]) -> Readings:
         short = meter.runs(nap, [PAUSE_S] * workers, jobs=max(1, sleeping // workers))
         blobs = meter.runs(len, [bytes(BLOB_BYTES)] * BLOBS)
     return Readings(
-        cores, latency_s, bandwidth, connect_s, slot_start_s, no_ops, naps, trips, brief, many, short, blobs
+        cores,
+        latency_s,
+        bandwidth,
+        connect_s,
+        handshake_s,
+        slot_start_s,
+        no_ops,
+        naps,
+        trips,
+        brief,
+        many,
+        short,
+        blobs,
     )
 
 
@@ -194,7 +208,8 @@ def worked_out(found: Readings) -> Calibration:
     costs = Costs(
         latency_s=found.latency_s,
         bandwidth_bytes_s=found.bandwidth_bytes_s,
-        connect_s=found.connect_s,
+        connect_s=max(found.connect_s - 2 * found.handshake_s, 0.0),
+        handshake_s=found.handshake_s,
         controller_event_s=controller_event_s,
         controller_message_s=controller_message_s,
         worker_event_s=worker_event_s,
@@ -295,7 +310,8 @@ _HOW: Final[Mapping[str, str]] = MappingProxyType(
     {
         "latency_s": "half a TCP round trip of one byte between two processes",
         "bandwidth_bytes_s": "a stream between the same two",
-        "connect_s": "a greeting over a new connection",
+        "connect_s": "a greeting over a new connection, without the work of both ends",
+        "handshake_s": "CPU time of both ends for it, half of it",
         "controller_event_s": _SHARED_OUT,
         "controller_message_s": _SHARED_OUT,
         "worker_event_s": _SHARED_OUT,

@@ -240,13 +240,13 @@ class Cluster:
             return
         if link is None:
             link = worker.link(target)
-            target.post(_peer_joined(target, worker, link))
+            target.post(_peer_joined(target, worker, link, self.plan.costs.handshake_s))
         worker.post(_peer_joined(worker, target, link))
 
 
-def _peer_joined(node: Node, other: Node, link: object) -> Item:
+def _peer_joined(node: Node, other: Node, link: object, handshake_s: float = 0.0) -> Item:
     event = Joined(other.peer, "peer", "", "", 0, 0, Address("", 0))
-    return Item(node.decoding_s(event), event, link)
+    return Item(handshake_s + node.decoding_s(event), event, link)
 
 
 def _start_slots(worker: WorkerNode) -> None:

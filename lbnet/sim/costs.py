@@ -24,7 +24,9 @@ class Costs:
     Attributes:
         latency_s: from the last byte sent to the first chance to read it.
         bandwidth_bytes_s: of the network card of each process, for what it sends.
-        connect_s: to open a direct link between two workers.
+        connect_s: to open a direct link between two workers, of waiting.
+        handshake_s: of work at each of its ends, to prove who they are. 0 by default: only where many workers share a
+            few cores does it come to anything, and there it is measured.
         controller_event_s: the controller's.
         controller_message_s: the controller's.
         worker_event_s: a worker's messaging process's.
@@ -47,6 +49,7 @@ class Costs:
     latency_s: float = 50e-6
     bandwidth_bytes_s: float = 1e9
     connect_s: float = 0.001
+    handshake_s: float = 0.0
     controller_event_s: float = 15e-6
     controller_message_s: float = 8e-6
     worker_event_s: float = 20e-6

@@ -78,6 +78,7 @@ class WorkerNode(Node):
         self._from_controller = record.counts["controller to worker"]
         self._from_workers = record.counts["worker to worker"]
         self._pipe_s = costs.pipe_s
+        self._handshake_s = costs.handshake_s
         self._urgent: deque[Event] = deque()
         self._slots = [
             Slot(engine, self, SlotId(number), book, costs, speed, _make_ticket, cores) for number in range(slots)
@@ -148,6 +149,7 @@ class WorkerNode(Node):
         elif isinstance(effect, effects.SetTimer):
             self.set_timer(effect.at, _TICK)
         elif isinstance(effect, effects.Connect):
+            when += self._handshake_s
             self._around.connect(self, effect.peer, effect.address, when)
         elif isinstance(effect, effects.Disconnect):
             self.hang_up(effect.peer, effect.reason)

@@ -31,6 +31,7 @@ TRUE = Costs(
     latency_s=20e-6,
     bandwidth_bytes_s=2e9,
     connect_s=300e-6,
+    handshake_s=700e-6,
     controller_event_s=20e-6,
     controller_message_s=5e-6,
     worker_event_s=12e-6,
@@ -75,7 +76,8 @@ def readings() -> Readings:
         cores=2,
         latency_s=TRUE.latency_s,
         bandwidth_bytes_s=TRUE.bandwidth_bytes_s,
-        connect_s=TRUE.connect_s,
+        connect_s=TRUE.connect_s + 2 * TRUE.handshake_s,
+        handshake_s=TRUE.handshake_s,
         slot_start_s=TRUE.slot_start_s,
         no_ops=replace(
             NOTHING, busy_s=calibration.NO_OPS * TRUE.task_s, client_s=no_ops_client_s, sent={"Values": 100}
@@ -219,9 +221,10 @@ def test_a_real_cluster_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(steps) == 4
     costs = found.costs.facts()
     assert Costs.from_facts(costs) == found.costs
-    for name in ("latency_s", "bandwidth_bytes_s", "connect_s", "slot_start_s", "task_s", "host_cores"):
+    for name in ("latency_s", "bandwidth_bytes_s", "handshake_s", "slot_start_s", "task_s", "host_cores"):
         value = costs[name]
         assert value is not None
         assert 0 < value < math.inf, name
     assert found.costs.worker_event_s + found.costs.worker_message_s > 0
+    assert found.costs.connect_s >= 0
     assert found.nap_s < 0.1

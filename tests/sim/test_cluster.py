@@ -8,7 +8,9 @@ from lbnet.core.events import Event
 from lbnet.sim.cluster import Cluster, Plan
 from lbnet.sim.costs import Costs
 from lbnet.sim.process import Item
+from lbnet.sim.run import simulate_once
 from lbnet.sim.worker import WorkerNode
+from lbnet.sim.workloads import workload
 from lbnet.strategies import registry
 from lbnet.types import Address, PeerId
 from tests.sim.work import Flat
@@ -88,3 +90,13 @@ def test_a_link_waits_until_both_have_seen_the_end_of_the_last_one(monkeypatch: 
     cluster.engine.run(until=cluster.engine.now + 0.001)
     assert _kinds(posted) == [(2, "Joined"), (1, "Joined")]
     assert one.links[two.peer] is two.links[one.peer]
+
+
+def test_both_ends_of_a_new_link_work_for_it() -> None:
+    def makespan_s(handshake_s: float) -> float:
+        costs = Costs(handshake_s=handshake_s)
+        work = workload("divisible:1000:1ms", seed=1)
+        return simulate_once(work, workers=2, placement="first", costs=costs).makespan_s
+
+    # The donor proves who it is, then the other one: the work comes after both.
+    assert makespan_s(0.2) >= makespan_s(0.0) + 0.15
