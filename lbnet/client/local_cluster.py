@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import weakref
 from base64 import b64encode
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from lbnet import limits, pickling
 from lbnet.address import DEFAULT_HOST
+from lbnet.client.launched import Launched
 from lbnet.client.options import PLACEMENTS
 from lbnet.errors import ConnectError, UsageError
 from lbnet.net.member import Member
 from lbnet.pool.cores import cores_available
-from lbnet.pool.environment import child_environment
 from lbnet.pool.memory import limit_of
 from lbnet.security.authority import utc_now
 from lbnet.security.place import Place
@@ -79,41 +75,38 @@ class LocalCluster:
         memory_limit_bytes = limit_of(memory_limit, workers * each)
         self.workers = workers
         self.slots = each
-        self._processes: list[subprocess.Popen[bytes]] = []
         secrets = Path(tempfile.mkdtemp(prefix="lbnet-"))  # of mode 0700, and gone with the cluster
-        self._finalizer = weakref.finalize(self, _end, self._processes, secrets)
+        removal = weakref.finalize(self, shutil.rmtree, secrets, ignore_errors=True)
         place = Place(secrets, utc_now())
         self._tokens = {role: place.account_token(role, utc_now()) for role in ("worker", "client")}
         self.token_file = secrets / "client.token"
         # The controller gets a socket that listens already, so that nobody has to wait until it does.
         with socket.create_server((DEFAULT_HOST, 0)) as listening:
             self.where = Address(*listening.getsockname()[:2])
-            self._start(
-                {
-                    "role": "controller",
-                    "fd": listening.fileno(),
-                    "placement": placement,
-                    "strategy": name,
-                    "given": given,
-                    "no_workers_timeout_s": limits.NO_WORKERS_TIMEOUT_S,
-                    "trace": None if traced is None else str(traced),
-                    "secrets": str(secrets),
-                },
-                (listening.fileno(),),
+            controller = {
+                "role": "controller",
+                "fd": listening.fileno(),
+                "placement": placement,
+                "strategy": name,
+                "given": given,
+                "no_workers_timeout_s": limits.NO_WORKERS_TIMEOUT_S,
+                "trace": None if traced is None else str(traced),
+                "secrets": str(secrets),
+            }
+            worker = {
+                "role": "worker",
+                "host": self.where.host,
+                "port": self.where.port,
+                "slots": each,
+                "memory_limit": str(memory_limit_bytes),
+                "given": given,
+                "token": str(secrets / "worker.token"),
+            }
+            self._launched = Launched(
+                [controller, *({**worker, "name": f"local-{number}"} for number in range(workers))], listening.fileno()
             )
-        for number in range(workers):
-            self._start(
-                {
-                    "role": "worker",
-                    "host": self.where.host,
-                    "port": self.where.port,
-                    "slots": each,
-                    "memory_limit": str(memory_limit_bytes),
-                    "name": f"local-{number}",
-                    "given": given,
-                    "token": str(secrets / "worker.token"),
-                }
-            )
+        removal.detach()
+        self._finalizer = weakref.finalize(self, _end, self._launched, secrets)
 
     @property
     def address(self) -> str:
@@ -123,7 +116,7 @@ class LocalCluster:
     @property
     def pids(self) -> list[int]:
         """The process ids: the controller's first, then the workers'."""
-        return [process.pid for process in self._processes]
+        return self._launched.pids
 
     def member(self, role: str) -> Member:
         """Who somebody is in this cluster that speaks to it without a :class:`Client`: a ``client`` or a ``worker``."""
@@ -140,7 +133,7 @@ class LocalCluster:
         try:
             return Client(self, timeout_s=limits.CLUSTER_START_TIMEOUT_S)
         except ConnectError as error:
-            code = self._processes[0].poll() if self._processes else None
+            code = self._launched.first_code()
             if code is None:
                 raise
             raise ConnectError(
@@ -158,22 +151,6 @@ class LocalCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def _start(self, config: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
-        self._processes.append(
-            subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-m", "lbnet.net.serve", json.dumps(config)],
-                # They end when this pipe does, also when this process is killed.
-                stdin=subprocess.PIPE,
-                # What tasks print must not mix with what this program prints for other programs.
-                stdout=_standard_error(),
-                stderr=_standard_error(),
-                pass_fds=descriptors,
-                env=child_environment({}),
-                # Ctrl-C goes to this process alone, which then ends the others.
-                start_new_session=True,
-            )
-        )
 
 
 def _chosen(strategy: object) -> tuple[str, str]:
@@ -198,26 +175,7 @@ def _new_trace(trace: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _standard_error() -> int:
-    """The descriptor of standard error, wherever :data:`sys.stderr` leads now."""
-    try:
-        os.fstat(2)
-    except OSError:
-        return subprocess.DEVNULL
-    return 2
-
-
-def _end(processes: list[subprocess.Popen[bytes]], secrets: Path) -> None:
-    """Close the pipes, wait for the processes, and kill what does not end. Nobody needs the secrets any more."""
-    for process in processes:
-        if process.stdin is not None:
-            with contextlib.suppress(OSError):
-                process.stdin.close()
-    for process in reversed(processes):
-        try:
-            process.wait(2 * limits.STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    processes.clear()
+def _end(launched: Launched, secrets: Path) -> None:
+    """End the processes. Nobody needs the secrets any more."""
+    launched.end()
     shutil.rmtree(secrets, ignore_errors=True)

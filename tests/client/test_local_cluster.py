@@ -157,9 +157,28 @@ def test_a_closed_cluster_has_no_clients() -> None:
 def test_a_client_of_a_cluster_whose_controller_died_is_told_so() -> None:
     with LocalCluster(slots=1) as cluster:
         os.kill(cluster.pids[0], signal.SIGKILL)
-        until(lambda: cluster._processes[0].poll() is not None, "the controller dies")
+        until(lambda: cluster._launched.first_code() is not None, "the controller dies")
         with pytest.raises(ConnectError, match="the controller of the local cluster ended with code -9"):
             cluster.client()
+
+
+def test_a_process_that_does_not_end_is_killed() -> None:
+    with LocalCluster(slots=1) as cluster, cluster.client() as client:
+        client.wait_for_workers(1)
+        worker = psutil.Process(cluster.pids[1])
+        (slot,) = worker.children()
+        worker.suspend()
+    assert not worker.is_running()
+    until(lambda: not slot.is_running(), "its slot sees that it is gone")
+
+
+def test_whoever_starts_the_processes_may_be_killed_and_they_still_end() -> None:
+    with LocalCluster(slots=1) as cluster, cluster.client() as client:
+        client.wait_for_workers(1)
+        pids = cluster.pids
+        cluster._launched._process.kill()
+        assert client.submit(abs, -1).result(10) == 1
+    until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "all of them end")
 
 
 # --- strategies

@@ -16,6 +16,7 @@ import pytest
 
 import lbnet
 from lbnet import LocalCluster
+from lbnet.client import local_cluster
 from lbnet.errors import UsageError
 from lbnet.sim.recorded import Recorded, Spawning, recorded
 from lbnet.sim.work import Task
@@ -246,7 +247,7 @@ def test_a_trace_that_cannot_be_written_is_refused_before_anything_starts(
     def no_process(*_: object) -> None:
         raise AssertionError("it started something")
 
-    monkeypatch.setattr(LocalCluster, "_start", no_process)
+    monkeypatch.setattr(local_cluster, "Launched", no_process)
     with pytest.raises(
         UsageError, match="exists already|there is no directory|trace is the path of a new file; it is "
     ):
