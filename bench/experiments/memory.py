@@ -38,6 +38,7 @@ from bench.report import (
     write_csv,
     write_text,
 )
+from lbnet.net.serve import NAMES
 
 SETTLE_SHARE = 1 / 3
 """The first part of the samples, while windows fill, does not count for the slope."""
@@ -112,13 +113,13 @@ def back(item: tuple[int, bytes]) -> tuple[int, bytes]:
 def rss_by_role(client: psutil.Process) -> list[tuple[str, int, int]]:
     """Role, process id and resident bytes of ``client`` and its descendants.
 
-    A slot is a child of a worker; controller and workers are known by their command line.
+    A slot is a child of a worker; controller and workers are known by their names.
     """
     found = []
     roles: dict[int, str] = {client.pid: "client"}
     for process in [client, *client.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            role = roles.get(process.pid) or _role(" ".join(process.cmdline()), roles.get(process.ppid(), ""))
+            role = roles.get(process.pid) or _role(process.name(), roles.get(process.ppid(), ""))
             roles[process.pid] = role
             found.append((role, process.pid, process.memory_info().rss))
     return found
@@ -245,13 +246,10 @@ def _finish(options: argparse.Namespace, machine: Mapping[str, str], flow: Flow,
     return int(not rows)
 
 
-def _role(command: str, parent: str) -> str:
+def _role(name: str, parent: str) -> str:
     if parent == "worker":
         return "slot"
-    for role in ("controller", "worker"):
-        if role in command:
-            return role
-    return "other"
+    return next((role for role, known in NAMES.items() if known == name), "other")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -34,6 +34,9 @@ from lbnet.types import Address
 
 _Config = dict[str, Any]
 
+NAMES = {"controller": "lbnet-control", "worker": "lbnet-worker"}
+"""What ``top`` calls them: 14 letters at most. Their command lines are the same."""
+
 
 def main() -> int:
     """Start what the only argument describes, and stay until all of it has ended. Returns the exit code.
@@ -64,6 +67,8 @@ def _become(role: _Config) -> NoReturn:
     code = 1
     try:
         os.setsid()
+        with contextlib.suppress(OSError):  # where the system shows such names
+            Path("/proc/self/comm").write_text(NAMES[role['role']])
         code = run(role)
     except BaseException:  # noqa: BLE001 - the copy must not go on as its original does
         traceback.print_exc()

@@ -66,6 +66,8 @@ def test_a_cluster_and_its_client_leave_nothing() -> None:
         assert client.submit(abs, -2).result(10) == 2
         pids = cluster.pids
         assert len(pids) == 3
+        names = [psutil.Process(pid).name() for pid in pids]
+        assert names == ["lbnet-control", "lbnet-worker", "lbnet-worker"] or sys.platform != "linux"
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert cluster.pids == []
 
