@@ -119,7 +119,7 @@ def in_pairs(workloads: Sequence[Workload], pairs: int, progress: Progress) -> l
 
 def costs(quick: bool, repeats: int, progress: Progress) -> list[Figure]:
     """Ratios of pairs."""
-    noop = catalog.noop(100_000 if quick else 1_000_000)
+    noop = catalog.noop(100_000 if quick else 3_000_000)  # a second or more: less is mostly how it begins
     ms = catalog.durations("constant", 0.5 if quick else 4.0, 0.001)
     (noops, mss) = in_pairs((noop, ms), repeats, progress)
     rate = Figure("no-op tasks a second with the journal, beside --no-journal", "ratio", ">=", 0.7)

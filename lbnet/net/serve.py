@@ -68,7 +68,7 @@ def _become(role: _Config) -> NoReturn:
     try:
         os.setsid()
         with contextlib.suppress(OSError):  # where the system shows such names
-            Path("/proc/self/comm").write_text(NAMES[role['role']])
+            Path("/proc/self/comm").write_text(NAMES[role["role"]])
         code = run(role)
     except BaseException:  # noqa: BLE001 - the copy must not go on as its original does
         traceback.print_exc()
