@@ -9,7 +9,6 @@ It must not know how payloads travel.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import itertools
 import pickle
@@ -31,6 +30,7 @@ from lbnet.errors import (
     ResultSerializeError,
     TaskError,
 )
+from lbnet.protocol.digest import digest_of
 from lbnet.types import Failure
 
 ONE, STAR, CALL = range(3)
@@ -198,7 +198,7 @@ def dump_function(fn: Callable[..., Any]) -> tuple[bytes, bytes]:
         raise FunctionSerializeError(
             f"the function {_name(fn)} captures {len(data):,} bytes; the limit is {_VALUE_BYTES_MAX:,}"
         )
-    return hashlib.blake2b(data, digest_size=16).digest(), data
+    return digest_of(data), data
 
 
 def load_function(data: bytes) -> Callable[..., Any]:

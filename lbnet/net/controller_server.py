@@ -23,6 +23,7 @@ from lbnet.journal.journal import Journal
 from lbnet.journal.store import CLUSTER_BYTES, Addition
 from lbnet.net.bystander import Bystander
 from lbnet.net.door import Door
+from lbnet.net.functions import check_function
 from lbnet.net.gate import Gate
 from lbnet.net.greeting import MAGIC, Reception, printable
 from lbnet.net.link import Link, check_port, say_goodbye, words
@@ -33,6 +34,7 @@ from lbnet.protocol.messages import (
     PROTOCOL_VERSION,
     SAID_BY,
     Ask,
+    Function,
     Goodbye,
     Hello,
     Message,
@@ -279,6 +281,8 @@ class ControllerServer:
             return
         if isinstance(message, Ask):
             self._controller.journal = state_of(self._journal)
+        if type(message) is Function:
+            check_function(message)
         self._handle(events.Received(self._peers[link], message))
         if isinstance(message, Submit):
             self._look_at_inputs(link, len(message.batch.payload.data))

@@ -19,14 +19,26 @@ from lbnet.core.worker import Worker
 from lbnet.errors import AccessError, ConnectError, RemoteProtocolError
 from lbnet.net.bystander import Bystander
 from lbnet.net.door import Door
+from lbnet.net.functions import check_function
 from lbnet.net.greeting import MAGIC, Reception, connect, hello, printable
 from lbnet.net.leaving import undisturbed
 from lbnet.net.link import Link, say_goodbye
 from lbnet.net.member import Member, NothingThereError
 from lbnet.net.strategy_log import StrategyLog
 from lbnet.pool.parent import Pool
-from lbnet.protocol.messages import PROTOCOL_VERSION, SAID_BY, Goodbye, Hello, Message, Renew, Renewed, Revoked, Welcome
-from lbnet.types import CONTROLLER, Address, PeerId, SlotId
+from lbnet.protocol.messages import (
+    PROTOCOL_VERSION,
+    SAID_BY,
+    Function,
+    Goodbye,
+    Hello,
+    Message,
+    Renew,
+    Renewed,
+    Revoked,
+    Welcome,
+)
+from lbnet.types import CONTROLLER, Address, PeerId
 
 _log = logging.getLogger("lbnet.worker")
 
@@ -145,8 +157,7 @@ class WorkerNode:
             await asyncio.gather(*self._connecting, return_exceptions=True)
         except asyncio.CancelledError:
             for pool in pools:
-                for slot in range(self._slots):
-                    pool.execute(effects.Kill(SlotId(slot)))
+                pool.kill()
             raise
 
     # --- joining --------------------------------------------------------------------------------
@@ -335,6 +346,8 @@ class WorkerNode:
         elif isinstance(message, Renewed | Revoked):
             self._trust(message)
         else:
+            if type(message) is Function:
+                check_function(message)
             self._handle(events.Received(self._peers[link], message))
 
     def _trust(self, message: Renewed | Revoked) -> None:

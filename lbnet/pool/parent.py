@@ -99,16 +99,7 @@ class Pool:
 
         What runs is lost. Nothing is left: no process, descriptor, thread or timer.
         """
-        self._stopping = True
-        for timer in (*self._timers.values(), *self._cancel_timers.values()):
-            timer.cancel()
-        self._timers.clear()
-        self._cancel_timers.clear()
-        if self._memory is not None:
-            self._memory.stop()
-        if self._deadline_timer is not None:
-            self._deadline_timer.cancel()
-            self._deadline_timer = None
+        self._begin_to_stop()
         processes = list(self._by_process)
         for process in processes:
             process.hang_up()
@@ -120,6 +111,24 @@ class Pool:
             await asyncio.gather(*ends, *(process.closed() for process in processes))
         self._printed.stop()
         self._events.clear()
+
+    def kill(self) -> None:
+        """End all processes at once, for whoever cannot wait for :meth:`stop`; none is started again."""
+        self._begin_to_stop()
+        for process in list(self._by_process):
+            process.kill()
+
+    def _begin_to_stop(self) -> None:
+        self._stopping = True
+        for timer in (*self._timers.values(), *self._cancel_timers.values()):
+            timer.cancel()
+        self._timers.clear()
+        self._cancel_timers.clear()
+        if self._memory is not None:
+            self._memory.stop()
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+            self._deadline_timer = None
 
     # --- effects -------------------------------------------------------------------------------------
 

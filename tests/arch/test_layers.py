@@ -30,7 +30,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "version": frozenset(),
     "address": PLAIN,
     "work": PLAIN,
-    "pickling": PLAIN,
+    # What names a function is a part of the protocol.
+    "pickling": PLAIN | {"protocol"},
     "trace": PLAIN | {"version"},
     "protocol": PLAIN,
     "strategies.base": PLAIN,

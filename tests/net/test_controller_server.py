@@ -13,6 +13,7 @@ from lbnet import limits
 from lbnet.errors import UsageError
 from lbnet.net.greeting import hello
 from lbnet.protocol.codec import encode
+from lbnet.protocol.digest import digest_of
 from lbnet.protocol.framing import frame
 from lbnet.protocol.messages import (
     Ack,
@@ -414,8 +415,20 @@ async def test_a_worker_that_does_not_read_is_read_all_the_same(monkeypatch: pyt
         await worker.say(Idle(0.0))
         link = server._links[worker.peer]
         await until(lambda: link._transport.get_write_buffer_size() > SMALL_BYTES)  # type: ignore[union-attr]
-        await worker.say(*(Function(small, bytes([number]) * 16, bytes(1000)) for number in range(100)))
+        functions = [bytes([number]) * 1000 for number in range(100)]
+        await worker.say(*(Function(small, digest_of(data), data) for data in functions))
         await say_results(worker, work, abs)
         assert (await client.hear(Values)).job == small
         worker.close()
         client.close()
+
+
+@pytest.mark.parametrize("role", ["client", "worker"])
+async def test_a_function_that_is_not_what_its_digest_says_ends_the_link(
+    role: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with controller() as server:
+        peer = await RawPeer.join(server.address, role)
+        await peer.say(Function(job_of(peer), digest_of(b"code"), b"other code"))
+        await peer.hear_end()
+        assert "a function of 10 bytes came that is not what its digest says" in caplog.text

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+from lbnet.protocol.digest import digest_of
 from lbnet.protocol.messages import (
     AskInventory,
     Attach,
@@ -71,10 +71,10 @@ async def test_pickles_pass_through_a_controller_and_its_journal_unopened(tmp_pa
     try:
         client, worker = await RawPeer.join(address, "client"), await RawPeer.join(address, "worker")
         job = job_of(client)
-        batch = Batch(job, ROOT, 0, 2, 0, ROOT, 0, Payload(0, 2, b"digest", evil))
+        batch = Batch(job, ROOT, 0, 2, 0, ROOT, 0, Payload(0, 2, digest_of(evil), evil))
         await client.say(
             OpenJob(job, JobOptions()),
-            Function(job, b"digest", evil),
+            Function(job, digest_of(evil), evil),
             Submit(batch),
             CloseJob(job, 2),
         )
@@ -83,11 +83,11 @@ async def test_pickles_pass_through_a_controller_and_its_journal_unopened(tmp_pa
         assert (await worker.hear(SendWork)).batches[0].payload.data == evil
         done = Group(VALUES, evil, (Member(ROOT, 0, 1, 0, ROOT, 0, ROOT, ()),), 0.1, None)
         await worker.say(Result(job, (done,), ()))
-        await asyncio.sleep(0.2)  # it is in the journal now
-        client.close()
-        worker.close()
+        assert (await client.hear(Values)).data == evil  # so it is in the journal
     finally:
         end(process)
+    client.close()  # after it: the next controller must not know whether they are still there
+    worker.close()
     process, address = start(tmp_path / "state")
     try:
         client2 = await RawPeer.join(address, "client", peer=client.peer, cluster=client.cluster)

@@ -116,10 +116,17 @@ async def a_worker(start: Start, address: Address, *how: str) -> Role:
 
 
 HASTY = """
-import runpy
+
 from lbnet import limits
 limits.CONNECT_TIMEOUT_S = 0.2
-runpy.run_module("lbnet.net.serve", run_name="__main__", alter_sys=True)
+"""
+
+ALONE = """
+import json, sys
+from lbnet.net.serve import run
+from lbnet.pool.environment import adopt_path
+adopt_path()
+sys.exit(run(json.loads(sys.argv[1])))
 """
 
 
@@ -131,8 +138,7 @@ def serve(start: Start, role: str, fd: int = 0, port: int = 0, hasty: bool = Fal
     else:
         config |= {"host": "127.0.0.1", "port": port, "slots": 1, "name": "embedded"}
     config |= fields
-    program = ("-c", HASTY) if hasty else ("-m", "lbnet.net.serve")
-    return start(*program, json.dumps(config), descriptors=(fd,) if fd else ())
+    return start("-c", HASTY + ALONE if hasty else ALONE, json.dumps(config), descriptors=(fd,) if fd else ())
 
 
 def is_gone(pid: int) -> bool:

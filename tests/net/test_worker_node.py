@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lbnet import limits
 from lbnet.core import effects, events
 from lbnet.core.effects import Effect
 from lbnet.core.events import Event
@@ -21,6 +22,7 @@ from lbnet.errors import ConnectError
 from lbnet.net import worker_node
 from lbnet.net.greeting import MAGIC, hello
 from lbnet.net.worker_node import WorkerNode
+from lbnet.protocol.digest import digest_of
 from lbnet.protocol.framing import frame
 from lbnet.protocol.messages import (
     PROTOCOL_VERSION,
@@ -260,6 +262,8 @@ async def test_stop_that_is_cancelled_ends_the_slots_at_once() -> None:
         with pytest.raises(asyncio.CancelledError):
             await stopping
         await until(lambda: worker._pool.pids == [])
+        await asyncio.sleep(2 * limits.SLOT_RESPAWN_FIRST_S)
+        assert worker._pool.pids == [], "and none is started again"
 
 
 # --- links to other workers
@@ -386,10 +390,26 @@ async def test_nonsense_from_another_worker_ends_its_link_and_nothing_else(
 async def test_work_that_breaks_the_rules_of_the_core_ends_its_link_too(caplog: pytest.LogCaptureFixture) -> None:
     async with scene() as at:
         bad = await RawPeer.join(at.address, "peer", peer=OTHER)
-        await bad.say(Function(JOB, b"", b""), OpenJob(JOB, introduction(JOB, abs)[0].options))  # type: ignore[union-attr]
+        await bad.say(Function(JOB, digest_of(b""), b""), OpenJob(JOB, introduction(JOB, abs)[0].options))  # type: ignore[union-attr]
         assert await bad.hear_end() == []
         assert await at.holding() == (0, 0)
         assert len(log_of(caplog)) == 1
+
+
+@pytest.mark.usefixtures("silent_pool")
+async def test_nobody_passes_another_function_off_as_one_that_is_known_by_its_digest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    opened, function = introduction(JOB, abs)
+    assert isinstance(function, Function)
+    async with scene() as at:
+        bad = await RawPeer.join(at.address, "peer", peer=OTHER)
+        await bad.say(opened, Function(JOB, function.digest, b"something else"))
+        assert await bad.hear_end() == []
+        assert "a function of 14 bytes came that is not what its digest says" in log_of(caplog)[0]
+        good = await RawPeer.join(at.address, "peer", peer=PeerId(OTHER + 1))
+        await good.say(opened, function, SendWork(1, PeerId(9), (batch_of(JOB, abs, [1, 2]),)))
+        assert await good.hear(Ack) == Ack(1)
 
 
 # --- giving work
