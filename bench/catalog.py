@@ -81,6 +81,21 @@ def durations(kind: synthetic.DurationKind, work_s: float, mean_s: float) -> Wor
     return Workload(f"{kind}, mean {mean_s * 1e3:g} ms", burn, make, count, work_s=exact_s)
 
 
+def _skewed(giant_s: float, count: int) -> Sequence[TIMED_TASK]:
+    """One in a hundred is a giant; the others, lognormal, last half of the time together."""
+    seconds = synthetic.durations("lognormal", count, giant_s / 100, SEED)
+    for place in random.Random(SEED).sample(range(count), max(1, count // 100)):
+        seconds[place] = giant_s
+    return list(enumerate(seconds))
+
+
+def skewed(work_s: float, giant_s: float = 0.5) -> Workload:
+    """A lognormal list with one per cent of giants at random places, of about ``work_s`` CPU seconds in all."""
+    count = max(2, round(work_s / giant_s * 50))
+    make = functools.partial(_skewed, giant_s)
+    return Workload("lognormal, 1 % giants", burn, make, count, work_s=sum(seconds for _, seconds in make(count)))
+
+
 def _hidden(giants: int, giant_s: float, count: int) -> Sequence[TIMED_TASK]:
     places = set(random.Random(SEED).sample(range(count), giants))
     return [(number, giant_s if number in places else 1e-6) for number in range(count)]

@@ -36,10 +36,11 @@ OUTPUT_CHARS_SHOWN = 600
 
 @dataclass
 class ProcessSeat:
-    """An adapter in a process of its own, in the environment of ``python``."""
+    """An adapter in a process of its own, in the environment of ``python``; or the ``reason`` why there is none."""
 
     adapter: Adapter
     python: str = sys.executable
+    reason: str = ""
     after_limit_s: float = AFTER_LIMIT_S
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
     _link: Connection | None = field(default=None, init=False, repr=False)
@@ -47,6 +48,8 @@ class ProcessSeat:
 
     def unavailable(self) -> str:
         """What the adapter says there."""
+        if self.reason:
+            return self.reason
         try:
             return str(self._ask(("unavailable", None), [START_LIMIT_S]))
         except (OverLimitError, PeerFailedError) as error:
@@ -104,6 +107,7 @@ class ProcessSeat:
         here, there = Pipe()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process that writes it
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        programs = os.pathsep.join([str(Path(self.python).parent), os.environ.get("PATH", "")])
         self._process = subprocess.Popen(
             [self.python, "-m", "bench.seats", str(there.fileno())],
             stdin=subprocess.DEVNULL,
@@ -111,7 +115,8 @@ class ProcessSeat:
             stderr=self._output,
             pass_fds=[there.fileno()],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": path},
+            # As if its environment were activated: some start programs that are installed beside the interpreter.
+            env={**os.environ, "PYTHONPATH": path, "PATH": programs},
             # Ctrl-C goes to the parent alone, which then closes its seats in order.
             start_new_session=True,
         )

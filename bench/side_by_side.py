@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from bench.environments import Environment
 from bench.harness import Comparison, Row, close_all, compare
 from bench.machine import machine_facts
 from bench.peers.base import Adapter
@@ -40,9 +42,16 @@ BASELINE = "sequential"
 OURS = "lbnet"
 
 
-def measure(options: argparse.Namespace, chosen: Sequence[Workload], peers: Sequence[Adapter]) -> list[Comparison]:
-    """Every workload on every adapter, each adapter in a process of its own."""
-    seats = [ProcessSeat(adapter) for adapter in peers]
+def measure(
+    options: argparse.Namespace,
+    chosen: Sequence[Workload],
+    peers: Sequence[Adapter],
+    environments: Mapping[str, Environment] = MappingProxyType({}),
+) -> list[Comparison]:
+    """Every workload on every adapter, each adapter in a process of its own, and in the environment of its name."""
+    here = Environment(sys.executable)
+    places = [environments.get(adapter.name, here) for adapter in peers]
+    seats = [ProcessSeat(adapter, place.python, place.reason) for adapter, place in zip(peers, places, strict=True)]
     progress = Progress(options.repeat * len(chosen) * len(seats))
     try:
         return [
@@ -164,7 +173,11 @@ def publish(options: argparse.Namespace, name: str, comparisons: Sequence[Compar
 
 
 def options_of(
-    name: str, question: str, arguments: Sequence[str] | None, known: Sequence[str] = ()
+    name: str,
+    question: str,
+    arguments: Sequence[str] | None,
+    known: Sequence[str] = (),
+    peers: Sequence[str] = (),
 ) -> argparse.Namespace:
     """The options that comparisons of peers share, with the machine's facts."""
     parser = argparse.ArgumentParser(prog=f"python -m bench.experiments.{name}", description=question)
@@ -178,6 +191,8 @@ def options_of(
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     if known:
         parser.add_argument("--workload", choices=known, action="append", help="only this one; may be repeated")
+    if peers:
+        parser.add_argument("--peer", choices=peers, action="append", help="only this one; may be repeated")
     options = parser.parse_args(arguments)
     if options.workers < 1 or options.repeat < 0:
         parser.error("--workers and --repeat must be at least 1")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bench.peers.base import missing
+from bench.surviving import Cluster as Service
 from bench.workload import Kind, Workload
 
 READY_NAP_S = 0.02
@@ -106,3 +109,21 @@ class LbnetCluster:
         self._client = self._job = None
         if stack is not None:
             stack.close()
+
+
+@dataclass
+class LbnetService(LbnetCluster):
+    """A cluster that was started by its commands, with a journal on the disk, as users run one that is to last."""
+
+    def start(self) -> None:
+        """Start the controller, the workers and a client, and wait for each slot."""
+        import lbnet
+
+        self._stack = contextlib.ExitStack()
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-lbnet-"))
+        service = Service(Path(folder))
+        self._stack.callback(service.close)
+        service.up(*(f"worker-{number}" for number in range(self.workers)))
+        self._client = self._stack.enter_context(lbnet.Client(service.address))
+        for _ in self._client.map(time.sleep, [READY_NAP_S] * self.workers):
+            pass

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.peers.futures import grow
 from bench.workload import Kind, Workload
 
 READY_NAP_S = 0.02
@@ -50,7 +49,7 @@ class ProcessPool:
     def run(self, workload: Workload, items: Sequence[Any]) -> Sequence[Any]:
         """``list(pool.map(...))``, or a loop that submits what results bring."""
         if workload.kind is Kind.GROWS:
-            return self._grow(workload, items)
+            return grow(workload, items, lambda item: self._running.submit(workload.fn, item))
         return list(self._running.map(workload.fn, items, chunksize=self.chunksize))
 
     def call(self, fn: Callable[[Any], Any], item: Any) -> Any:
@@ -71,27 +70,3 @@ class ProcessPool:
     def _running(self) -> ProcessPoolExecutor:
         assert self._pool is not None, "start() first"
         return self._pool
-
-    def _grow(self, workload: Workload, items: Sequence[Any]) -> list[Any]:
-        # Callbacks into a queue: `wait` would look at every pending future for every result.
-        assert workload.reduce is not None
-        finished: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
-        values: list[list[Any]] = [[] for _ in items]
-        pending = 0
-
-        def submit(root: int, item: Any) -> None:
-            nonlocal pending
-            pending += 1
-            future = self._running.submit(workload.fn, item)
-            future.add_done_callback(lambda done: finished.put((root, done)))
-
-        for root, item in enumerate(items):
-            submit(root, item)
-        while pending:
-            root, done = finished.get()
-            pending -= 1
-            value, further = done.result()
-            values[root].append(value)
-            for child in further:
-                submit(root, child)
-        return [functools.reduce(workload.reduce, found) for found in values]

@@ -18,11 +18,11 @@ import psutil
 import pytest
 
 from bench import catalog
-from bench.experiments import efficiency, memory, throughput
+from bench.experiments import efficiency, memory, peers, throughput
 from bench.harness import Comparison, LocalSeat, OverLimitError, PeerFailedError, Row, Sample, close_all, compare
 from bench.peers.base import Adapter, missing
-from bench.peers.dask import Dask
 from bench.peers.lbnet_cluster import LbnetCluster
+from bench.peers.multiprocessing_pool import MultiprocessingPool
 from bench.peers.process_pool import ProcessPool
 from bench.peers.sequential import Sequential
 from bench.report import (
@@ -353,14 +353,7 @@ def test_known_work_is_what_the_durations_add_up_to() -> None:
 
 
 def test_adapters_know_kinds_and_no_names() -> None:
-    adapters: list[Adapter] = [
-        Sequential(),
-        LbnetCluster(),
-        ProcessPool(),
-        ProcessPool(chunksize=9),
-        Dask(),
-        Dask(batch=9),
-    ]
+    adapters: list[Adapter] = [LbnetCluster(strategy="rp"), *peers.adapters(2)]
     for adapter in adapters:
         for kind in Kind:
             reduce = operator.add if kind in (Kind.GROWS, Kind.SPLITS) else None
@@ -370,13 +363,13 @@ def test_adapters_know_kinds_and_no_names() -> None:
     assert len({(adapter.name, adapter.setting) for adapter in adapters}) == len(adapters)
 
 
-def test_the_process_pool_does_every_kind_that_it_accepts() -> None:
+def test_the_process_pools_do_every_kind_that_they_accept() -> None:
     # In a process of its own: this one may have threads, and must not fork.
-    seats = [ProcessSeat(Sequential()), ProcessSeat(ProcessPool(chunksize=1))]
+    seats = [ProcessSeat(Sequential()), ProcessSeat(ProcessPool(chunksize=1)), ProcessSeat(MultiprocessingPool())]
     try:
         for workload in (catalog.noop(100), catalog.subtrees(4), catalog.submit(5)):
             comparison = compare(workload, seats, repeats=1)
-            assert [row.reason for row in comparison.rows] == ["", ""]
+            assert [row.reason for row in comparison.rows] == ["", "", ""]
     finally:
         close_all(seats)
 
