@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,11 @@ class _Proxy:
         there = await asyncio.open_connection("127.0.0.1", self._port)
         link = _Tap(), _Tap()
         self.links.append(link)
-        await asyncio.gather(_pipe(reader, there[1], link[0]), _pipe(there[0], writer, link[1]))
+        try:
+            await asyncio.gather(_pipe(reader, there[1], link[0]), _pipe(there[0], writer, link[1]))
+        finally:
+            for end in (writer, there[1]):
+                end.transport.abort()
 
     def sessions(self) -> Iterator[Session]:
         for said, heard in self.links:
@@ -105,34 +109,32 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tap:
             writer.write(data)
             await writer.drain()
     with contextlib.suppress(ConnectionError):
-        writer.close()
+        writer.write_eof()
 
 
 @contextlib.contextmanager
 def _proxy(port: int) -> Iterator[_Proxy]:
     """One that runs in a thread meanwhile."""
     made, up = _Proxy(port), threading.Event()
-    loop = asyncio.new_event_loop()
+    end: list[Callable[[], object]] = []
 
-    async def run() -> None:
+    async def serve() -> None:
+        over = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        end.append(lambda: loop.call_soon_threadsafe(over.set))
         server = await made.listen()
         up.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            await server.serve_forever()
+        await over.wait()
+        server.close()
 
-    task = loop.create_task(run())
-    thread = threading.Thread(target=lambda: loop.run_until_complete(task), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     up.wait()
     try:
         yield made
     finally:
-        loop.call_soon_threadsafe(task.cancel)
+        end[0]()
         thread.join()
-        for left in asyncio.all_tasks(loop):
-            left.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
 
 
 def record() -> list[Session]:

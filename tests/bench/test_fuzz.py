@@ -51,7 +51,7 @@ def test_what_is_recorded_is_what_a_client_and_workers_really_say_and_others_may
     said = {type(decode(body)) for session in sessions for body in session.said}
     heard = {type(decode(body)) for session in sessions for body in session.heard}
     assert {messages.OpenJob, messages.Submit, messages.Result, messages.Idle} <= said
-    assert {messages.SendWork, messages.Values, messages.Failed, messages.Partial} <= heard
+    assert {messages.SendWork, messages.Values, messages.Failed} <= heard
     client = next(session for session in sessions if session.role == "client")
     other = PeerId(client.peer + 1_000)
     assert client.said_as(client.peer) == list(client.said)
