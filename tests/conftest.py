@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None)  # a machine may be busy with something else
+settings.load_profile("suite")
 
 LONG = (
     "test_readme.py",

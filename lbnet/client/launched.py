@@ -72,7 +72,7 @@ class Launched:
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         try:
-            self._process.wait(3 * limits.STOP_TIMEOUT_S)  # it kills what has not ended after two
+            self._process.wait(5 * limits.STOP_TIMEOUT_S)  # it kills what has not ended before
         except subprocess.TimeoutExpired:
             for pid in self.pids:
                 with contextlib.suppress(ProcessLookupError):

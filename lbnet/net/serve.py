@@ -34,6 +34,9 @@ from lbnet.types import Address
 
 _Config = dict[str, Any]
 
+PATIENCE_S = 2 * limits.STOP_TIMEOUT_S
+"""For the workers to end by themselves, and then for the controller."""
+
 NAMES = {"controller": "lbnet-control", "worker": "lbnet-worker"}
 """What ``top`` calls them: 14 letters at most. Their command lines are the same."""
 
@@ -103,15 +106,17 @@ def _watch(children: list[int], report: int) -> None:
             return
         now = time.monotonic()
         if now >= end_at:
-            for pid in left:
+            # The first one, a controller, hears how the others end, and may have something to write.
+            late = [pid for pid in left if pid != children[0]] or left
+            for pid in late:
                 os.kill(pid, signal.SIGKILL)
-            end_at = math.inf
+            end_at = now + PATIENCE_S if late != left else math.inf
         ready, _, _ = select.select(waited, [], [], None if end_at == math.inf else end_at - now)
         if woken in ready:
             os.read(woken, 4096)
         if 0 in ready and not os.read(0, 4096):
             waited.remove(0)
-            end_at = now + 2 * limits.STOP_TIMEOUT_S
+            end_at = now + PATIENCE_S
 
 
 def run(config: _Config) -> int:

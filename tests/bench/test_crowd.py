@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import lbnet
 from bench.crowd import crowd
 from bench.experiments import scale
@@ -26,7 +28,8 @@ def test_a_crowd_works_beside_an_ordinary_worker_and_leaves() -> None:
         assert [worker.name for worker in client.status().workers] == ["local-0"]
 
 
-def test_what_is_measured_comes_in_rows() -> None:
+def test_what_is_measured_comes_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "IDLE_S", 0.1)
     costs = scale.of_tasks((100, 1_000), 1, lambda _: None)
     assert [row.tasks for row in costs] == [100, 1_000]
     assert all(row.makespan_us_a_task > 0 for row in costs)

@@ -47,7 +47,7 @@ def jobs_of(story: Story) -> list[Job]:
 # --- in any story
 
 
-@settings(derandomize=True, deadline=None, max_examples=80)
+@settings(derandomize=True, deadline=None, max_examples=40)
 @given(steps=stories, crash=numbers, snapshots=snapshot_bytes)
 def test_wherever_the_journal_ends_another_controller_goes_on_to_the_same_end(
     steps: list[Step], crash: int, snapshots: int
@@ -88,7 +88,7 @@ def settled_of(told: list[records.Outcome]) -> list[int]:
     ]
 
 
-@settings(derandomize=True, deadline=None, max_examples=80)
+@settings(derandomize=True, deadline=None, max_examples=40)
 @given(steps=stories)
 def test_a_snapshot_gives_a_job_with_the_same_snapshot(steps: list[Step]) -> None:
     for job in jobs_of(tell(steps)):
@@ -98,7 +98,7 @@ def test_a_snapshot_gives_a_job_with_the_same_snapshot(steps: list[Step]) -> Non
         assert again.kept_bytes == job.kept_bytes
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=30)
 @given(steps=stories, data=st.data())
 def test_what_happens_after_a_snapshot_happens_to_the_same_job(steps: list[Step], data: st.DataObject) -> None:
     """Wherever in its records a job is replaced by its books, the rest of them lead to the same end."""
@@ -111,7 +111,7 @@ def test_what_happens_after_a_snapshot_happens_to_the_same_job(steps: list[Step]
         assert list(end.snapshot()) == list(job.snapshot())
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=30)
 @given(steps=stories)
 def test_jobs_are_rebuilt_whatever_happens_to_others_in_between(steps: list[Step]) -> None:
     """Records of one job keep their order, and that is all that matters."""
@@ -125,7 +125,7 @@ def test_stories_reach_the_places_where_it_can_go_wrong() -> None:
     reached = {"spawned": 0, "duplicates": 0, "orphans": 0, "cancelled": 0, "failed": 0, "done": 0}
     crashes = whole = early = 0
 
-    @settings(derandomize=True, deadline=None, max_examples=150, database=None)
+    @settings(derandomize=True, deadline=None, max_examples=80, database=None)
     @given(steps=stories)
     def look(steps: list[Step]) -> None:
         nonlocal crashes, whole, early

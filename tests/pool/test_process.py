@@ -122,9 +122,9 @@ async def test_what_it_said_before_its_end_is_heard_before_its_end() -> None:
     talk.run(1, "exit_3")
     await eventually(lambda: not talk.process._unsent)
     # The event loop stands still meanwhile: everything waits in the pipe until after the end.
-    status = psutil.Process(talk.process.pid)
     deadline = time.monotonic() + DEADLINE_S
     with contextlib.suppress(psutil.NoSuchProcess):  # a thread waits for it, and may have been quicker
+        status = psutil.Process(talk.process.pid)
         while status.status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < deadline
     await talk.until(2, exits=1)

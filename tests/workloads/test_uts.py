@@ -95,7 +95,7 @@ def test_the_default_parameters_are_the_published_ones() -> None:
     assert naive_count(TreeParameters()) == TreeCounts(nodes=1_732, leaves=1_050, depth=6)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(tree=trees)
 @example(TreeParameters("bin", b0=0))
 @example(TreeParameters("bin", b0=5.9, q=0.0))
@@ -123,7 +123,7 @@ def test_each_kind_and_shape_grows_a_tree_of_its_own() -> None:
     assert len(set(counts)) == len(counts)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(tree=trees, depth=st.integers(1, 60), values=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=40))
 def test_tables_say_what_the_formula_says(tree: TreeParameters, depth: int, values: list[int]) -> None:
     assume(tree.b0 > 0)
@@ -206,7 +206,7 @@ def run_in_pieces(tree: TreeParameters, seed: int) -> list[TreeCounts]:
     return results
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(tree=trees, seed=st.integers(0, 2**32))
 @example(TreeParameters("bin", b0=3000, q=0.1, m=4), 1)
 @example(TreeParameters("geo", "linear", b0=4, d=6), 2)
