@@ -193,7 +193,7 @@ JOURNAL_PENDING_BYTES = 32 << 20
 JOURNAL_PENDING_BYTES_MAX = 64 << 20
 """Past this, workers are not read, either: they hold what they have finished, and at last start nothing more."""
 
-JOURNAL_GROUP_S = 0.025
+JOURNAL_GROUP_S = 0.05
 """Records that nobody waits for are written together after this: a commit costs as much for one as for many."""
 
 JOURNAL_GROUP_BYTES = 1 << 20
