@@ -113,7 +113,8 @@ async def test_it_can_be_ended_before_it_is_connected() -> None:
         getattr(talk.process, end)()
         how = await talk.end()
         assert how.startswith("exited with code 0" if end == "hang_up" else "killed by SIGKILL")
-        assert talk.messages == []
+        # It may have been up, and have said so, before we came to it.
+        assert [type(message) for message in talk.messages] in ([], [wire.Ready])
 
 
 async def test_what_it_said_before_its_end_is_heard_before_its_end() -> None:
