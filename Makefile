@@ -70,7 +70,7 @@ chaos: setup ## kill, stop and cut off real processes for a minute, and check ev
 survival: $(VENV)/.bench ## measure what the journal costs, and how soon things go on after a kill -9
 	@$(BIN)/python -m bench.experiments.survival
 
-bench-peers: $(VENV)/.bench ## compare with what a user would pick instead; installs each in .venv-peers; takes an hour
+bench-peers: setup ## compare with what a user would pick instead; installs each in .venv-peers; takes an hour
 	@$(BIN)/python -m bench.experiments.peers
 
 fidelity: $(VENV)/.bench ## compare the simulator with a real cluster of this machine
@@ -80,4 +80,4 @@ scaling: $(VENV)/.bench ## work that holds efficiency at 0.8, up to 4,096 simula
 	@$(BIN)/python -m bench.experiments.isoefficiency
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache build dist

@@ -6,18 +6,16 @@ import datetime as dt
 import os
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 
 from lbnet.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
-PEER_PACKAGES = ("distributed",)
 
 
 def machine_facts() -> dict[str, str]:
     """CPU, cores, memory, system, Python, versions, commit, load and time, as text."""
-    facts = {
+    return {
         "measured": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": _cpu(),
         "cores": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}",
@@ -28,12 +26,6 @@ def machine_facts() -> dict[str, str]:
         "commit": _commit(),
         "load": f"{os.getloadavg()[0]:.2f} at the start",
     }
-    for package in PEER_PACKAGES:
-        try:
-            facts[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            facts[package] = "not installed"
-    return facts
 
 
 def _cpu() -> str:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+import uuid
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -31,6 +32,9 @@ AFTER_LIMIT_S = 20.0
 """For stopping it, and for its results to come here, beside the limit of the run itself."""
 
 STOP_LIMIT_S = 5.0
+MARK = "BENCH_SEAT"
+"""Names the seat in the environment of all that runs for it: some peers start processes that nobody is a parent of."""
+
 OUTPUT_CHARS_SHOWN = 600
 
 
@@ -42,6 +46,7 @@ class ProcessSeat:
     python: str = sys.executable
     reason: str = ""
     after_limit_s: float = AFTER_LIMIT_S
+    _mark: str = field(default_factory=lambda: uuid.uuid4().hex, init=False, repr=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
     _link: Connection | None = field(default=None, init=False, repr=False)
     _output: IO[bytes] | None = field(default=None, init=False, repr=False)
@@ -71,7 +76,7 @@ class ProcessSeat:
             self._link = None
         if process is not None:
             # Ours has nothing left to do when its link is closed; what it started may need to be ended.
-            family = _family(process.pid)
+            family = _family(process.pid, self._mark)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_LIMIT_S)
             _end(family)
@@ -116,7 +121,7 @@ class ProcessSeat:
             pass_fds=[there.fileno()],
             cwd=ROOT,
             # As if its environment were activated: some start programs that are installed beside the interpreter.
-            env={**os.environ, "PYTHONPATH": path, "PATH": programs},
+            env={**os.environ, "PYTHONPATH": path, "PATH": programs, MARK: self._mark},
             # Ctrl-C goes to the parent alone, which then closes its seats in order.
             start_new_session=True,
         )
@@ -127,7 +132,7 @@ class ProcessSeat:
 
     def _kill(self) -> None:
         if self._process is not None:
-            _end(_family(self._process.pid))
+            _end(_family(self._process.pid, self._mark))
         self.close()
 
     def _said(self) -> str:
@@ -156,12 +161,18 @@ def serve(link: Connection) -> None:
                 link.send((True, answer))
 
 
-def _family(pid: int) -> list[psutil.Process]:
-    try:
+def _family(pid: int, mark: str) -> list[psutil.Process]:
+    """A process, all below it, and whoever carries the mark but has lost its parent."""
+    found: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
+        found += [process, *process.children(recursive=True)]
+    for process in psutil.process_iter():
+        # Of another user, or gone meanwhile.
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark and process not in found:
+                found.append(process)
+    return found
 
 
 def _end(processes: list[psutil.Process]) -> None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from bench import catalog
-from bench.environments import Environment, environment
+from bench.environments import Environment, environment, versions
 from bench.harness import Comparison
 from bench.peers.base import Adapter
 from bench.peers.dask import Dask
@@ -111,8 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     makers = workloads(options.quick)
     chosen = [makers[name]() for name in options.workload or makers]
     wanted = {BASELINE, *(options.peer or peers)}
+    places = made(wanted)
+    for name, place in places.items():
+        options.machine |= versions(place, NEEDS[name])
     comparisons = measure(
-        options, chosen, [adapter for adapter in adapters(options.workers) if adapter.name in wanted], made(wanted)
+        options, chosen, [adapter for adapter in adapters(options.workers) if adapter.name in wanted], places
     )
     return publish(options, "peers", comparisons, best_of_each(comparisons))
 

@@ -1,4 +1,4 @@
-"""What the harness asks of a peer. It must not know any peer, nor any workload.
+"""What the harness asks of a peer, and what adapters share. It must not know any peer, nor any workload.
 
 An adapter is written as a user of that library would write it. The rule that keeps the comparison fair: an
 adapter sees the *kind* of a workload (independent items, items that make items, ...), never its name, and has no
@@ -8,10 +8,15 @@ setting that is chosen by workload. Another setting is another adapter, with a r
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from bench.workload import Workload
+
+READY_LIMIT_S = 50.0
+"""For all slots to have answered: less than a seat waits for the whole start."""
 
 
 class Adapter(Protocol):
@@ -58,3 +63,30 @@ def missing(module: str, needs: str) -> str:
     except Exception as error:  # noqa: BLE001 - a broken installation raises whatever it likes
         return f"cannot import {module} ({type(error).__name__}: {error}); {needs}"
     return ""
+
+
+def ready(nap_s: float) -> int:
+    """What a slot runs before anything is timed: it has imported what tasks are made of. Returns its process id."""
+    # The tasks of the warm-up are too few for that where they travel in batches.
+    importlib.import_module("bench.catalog")
+    time.sleep(nap_s)
+    return os.getpid()
+
+
+def until_ready(slots: int, ask: Callable[[int], Iterable[int]], limit_s: float = READY_LIMIT_S) -> None:
+    """Have :func:`ready` run until as many processes as there are slots have answered.
+
+    Args:
+        slots: how many.
+        ask: runs it that many times at once, and returns what came back.
+        limit_s: how long that may take.
+
+    Raises:
+        TimeoutError: some do not answer.
+    """
+    end = time.monotonic() + limit_s
+    answered: set[int] = set()
+    while len(answered) < slots:
+        if time.monotonic() > end:
+            raise TimeoutError(f"{len(answered)} of {slots} processes have answered within {limit_s:g} s")
+        answered.update(ask(slots))

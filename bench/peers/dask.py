@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.peers.base import missing
+from bench.peers.base import missing, ready
 from bench.workload import Kind, Workload, batches
 
 START_TIMEOUT_S = 60.0
@@ -49,7 +49,7 @@ class Dask:
 
     def unavailable(self) -> str:
         """Where it is not installed."""
-        return missing("distributed", "it is in the dependency group 'bench'")
+        return missing("distributed", "the comparison of peers installs it")
 
     def refuses(self, workload: Workload) -> str:
         """Single calls and growing work know no batches, and units are split by nobody."""
@@ -83,7 +83,7 @@ class Dask:
         )
         self._client = self._stack.enter_context(distributed.Client(self._cluster, timeout=START_TIMEOUT_S))
         self._client.wait_for_workers(self.slots, timeout=START_TIMEOUT_S)
-        self._client.run(_ready)
+        self._client.run(ready, 0.0)
 
     def run(self, workload: Workload, items: Sequence[Any]) -> Sequence[Any]:
         """``gather(map(...))``; ``pure=False``, for else Dask would run equal items only once."""
@@ -128,7 +128,3 @@ class Dask:
                 roots[submitted.key] = root
                 completed.add(submitted)
         return [functools.reduce(workload.reduce, found) for found in values]
-
-
-def _ready() -> bool:
-    return True

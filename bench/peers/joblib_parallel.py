@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.peers.base import missing
+from bench.peers.base import missing, ready, until_ready
 from bench.workload import Kind, Workload
 
 READY_NAP_S = 0.02
@@ -22,9 +20,7 @@ class Joblib:
     slots: int = 2
     batch: int = 0
     name: str = "joblib"
-    _parallel: Any = field(default=None, init=False, repr=False)
-    _delayed: Any = field(default=None, init=False, repr=False)
-    _stack: contextlib.ExitStack | None = field(default=None, init=False, repr=False)
+    _joblib: Any = field(default=None, init=False, repr=False)
 
     @property
     def setting(self) -> str:
@@ -33,7 +29,7 @@ class Joblib:
 
     def unavailable(self) -> str:
         """Where it is not installed."""
-        return missing("joblib", "this experiment installs it")
+        return missing("joblib", "the comparison of peers installs it")
 
     def refuses(self, workload: Workload) -> str:
         """It takes lists, and single calls as lists of one."""
@@ -47,22 +43,18 @@ class Joblib:
 
     def start(self) -> None:
         """Start the processes, and wait for each."""
-        joblib: Any = importlib.import_module("joblib")
-        self._stack = contextlib.ExitStack()
-        self._delayed = joblib.delayed
-        parallel = joblib.Parallel(n_jobs=self.slots, batch_size=self.batch or "auto")
-        self._parallel = self._stack.enter_context(parallel)
-        self._parallel(self._delayed(time.sleep)(READY_NAP_S) for _ in range(self.slots))
+        self._joblib = importlib.import_module("joblib")
+        nap = self._joblib.delayed(ready)
+        naps = self._joblib.Parallel(n_jobs=self.slots, batch_size=1)
+        until_ready(self.slots, lambda count: naps(nap(READY_NAP_S) for _ in range(count)))
 
     def run(self, workload: Workload, items: Sequence[Any]) -> Sequence[Any]:
         """One ``Parallel`` call."""
-        fn = self._delayed(workload.fn)
-        found: list[Any] = self._parallel(fn(item) for item in items)
-        return found
+        return self._parallel(workload.fn, items)
 
     def call(self, fn: Callable[[Any], Any], item: Any) -> Any:
         """A list of one."""
-        return self._parallel([self._delayed(fn)(item)])[0]
+        return self._parallel(fn, [item])[0]
 
     def facts(self) -> Mapping[str, float]:
         """Nothing that could be compared."""
@@ -70,8 +62,13 @@ class Joblib:
 
     def stop(self) -> None:
         """End the processes."""
-        stack, self._stack = self._stack, None
-        self._parallel = None
-        if stack is not None:
-            stack.close()
+        if self._joblib is not None:
+            self._joblib = None
             importlib.import_module("joblib.externals.loky").get_reusable_executor().shutdown(kill_workers=True)
+
+    def _parallel(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        # A new one each time, on the same processes: one that is kept begins with the batches of its last call.
+        call = self._joblib.delayed(fn)
+        parallel = self._joblib.Parallel(n_jobs=self.slots, batch_size=self.batch or "auto")
+        found: list[Any] = parallel(call(item) for item in items)
+        return found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,9 +122,23 @@ class LbnetService(LbnetCluster):
 
         self._stack = contextlib.ExitStack()
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-lbnet-"))
+        self._stack.enter_context(_state_home(folder))
         service = Service(Path(folder))
         self._stack.callback(service.close)
         service.up(*(f"worker-{number}" for number in range(self.workers)))
         self._client = self._stack.enter_context(lbnet.Client(service.address))
         for _ in self._client.map(time.sleep, [READY_NAP_S] * self.workers):
             pass
+
+
+@contextlib.contextmanager
+def _state_home(folder: str) -> Iterator[None]:
+    """Where a cluster says how it is reached: a controller that is killed would leave that in the user's folder."""
+    before = os.environ.get("XDG_STATE_HOME")
+    os.environ["XDG_STATE_HOME"] = folder
+    try:
+        yield
+    finally:
+        del os.environ["XDG_STATE_HOME"]
+        if before is not None:
+            os.environ["XDG_STATE_HOME"] = before

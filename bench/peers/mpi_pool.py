@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, wait
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.peers.base import missing
+from bench.peers.base import missing, ready, until_ready
 from bench.peers.futures import grow
 from bench.workload import Kind, Workload
 
@@ -32,7 +31,7 @@ class MpiPool:
 
     def unavailable(self) -> str:
         """Where it, or an MPI, is not installed."""
-        return missing("mpi4py.MPI", "this experiment installs it")
+        return missing("mpi4py.MPI", "the comparison of peers installs it")
 
     def refuses(self, workload: Workload) -> str:
         """Single calls and growing work know no chunks, and units are split by nobody."""
@@ -47,7 +46,7 @@ class MpiPool:
         futures: Any = importlib.import_module("mpi4py.futures")
         pool: Executor = futures.MPIPoolExecutor(self.slots)
         self._pool = pool
-        wait([pool.submit(time.sleep, READY_NAP_S) for _ in range(self.slots)])
+        until_ready(self.slots, lambda count: pool.map(ready, [READY_NAP_S] * count))
 
     def run(self, workload: Workload, items: Sequence[Any]) -> Sequence[Any]:
         """``list(pool.map(...))``, or a loop that submits what results bring."""

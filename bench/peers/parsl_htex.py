@@ -6,12 +6,11 @@ import contextlib
 import importlib
 import logging
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.peers.base import missing
+from bench.peers.base import missing, ready, until_ready
 from bench.peers.futures import grow
 from bench.workload import Kind, Workload, batches
 
@@ -21,10 +20,6 @@ READY_NAP_S = 0.5
 def run_batch(fn: Callable[[Any], Any], items: list[Any]) -> list[Any]:
     """What a user of Parsl writes against the cost of a task: several calls in one."""
     return [fn(item) for item in items]
-
-
-def _nap(seconds: float) -> None:
-    time.sleep(seconds)  # an app must have a signature, which a function written in C has not
 
 
 @dataclass
@@ -45,7 +40,7 @@ class Parsl:
 
     def unavailable(self) -> str:
         """Where it is not installed."""
-        return missing("parsl", "this experiment installs it")
+        return missing("parsl", "the comparison of peers installs it")
 
     def refuses(self, workload: Workload) -> str:
         """Single calls and growing work know no batches, and units are split by nobody."""
@@ -76,8 +71,7 @@ class Parsl:
         self._kernel = parsl.load(config)
         self._stack.callback(parsl.clear)
         self._stack.callback(self._kernel.cleanup)
-        for future in [self._app(_nap)(READY_NAP_S) for _ in range(self.slots)]:
-            future.result()
+        until_ready(self.slots, self._naps)
 
     def run(self, workload: Workload, items: Sequence[Any]) -> Sequence[Any]:
         """The results of all futures."""
@@ -105,6 +99,9 @@ class Parsl:
         self._apps.clear()
         if stack is not None:
             stack.close()
+
+    def _naps(self, count: int) -> list[int]:
+        return [future.result() for future in [self._app(ready)(READY_NAP_S) for _ in range(count)]]
 
     def _app(self, fn: Any) -> Any:
         if fn not in self._apps:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.peers.base import missing
+from bench.peers.base import missing, ready, until_ready
 from bench.workload import Kind, Workload, batches
 
 READY_NAP_S = 0.2
@@ -38,7 +37,7 @@ class Ray:
 
     def unavailable(self) -> str:
         """Where it is not installed."""
-        return missing("ray", "this experiment installs it")
+        return missing("ray", "the comparison of peers installs it")
 
     def refuses(self, workload: Workload) -> str:
         """Single calls and growing work know no batches, and units are split by nobody."""
@@ -56,8 +55,8 @@ class Ray:
             num_cpus=self.slots, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
             _node_ip_address="127.0.0.1",
         )  # fmt: skip
-        nap = self._remote(time.sleep)
-        self._ray.get([nap.remote(READY_NAP_S) for _ in range(self.slots)])
+        nap = self._remote(ready)
+        until_ready(self.slots, lambda count: self._ray.get([nap.remote(READY_NAP_S) for _ in range(count)]))
 
     def run(self, workload: Workload, items: Sequence[Any]) -> Sequence[Any]:
         """``ray.get`` of all."""

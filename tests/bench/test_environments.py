@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """What would be installed."""
     said: list[tuple[str, ...]] = []
 
-    def create(home: Path, *, with_pip: bool) -> None:
+    def create(home: Path, *, symlinks: bool, with_pip: bool) -> None:
+        assert symlinks
         assert with_pip
         (home / "bin").mkdir(parents=True)
         (home / "bin" / "python").touch()
@@ -46,6 +48,37 @@ def test_other_requirements_make_it_anew(commands: list[tuple[str, ...]], tmp_pa
     environment("peer", ("peer>=2",), folder=tmp_path)
     assert len(commands) == 2
     assert not (tmp_path / "peer" / "old").exists()
+
+
+@pytest.mark.parametrize("changed", ["_interpreter", "_needs_of_lbnet"])
+def test_another_interpreter_or_other_requirements_of_lbnet_make_it_anew(
+    commands: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    environment("peer", ("peer>=1",), folder=tmp_path)
+    monkeypatch.setattr(environments, changed, lambda: "different")
+    for _ in range(2):
+        environment("peer", ("peer>=1",), folder=tmp_path)
+    assert len(commands) == 2
+
+
+def test_the_stamp_names_the_interpreter_and_what_lbnet_needs(commands: list[tuple[str, ...]], tmp_path: Path) -> None:
+    environment("peer", ("peer>=1",), folder=tmp_path)
+    said = (tmp_path / "peer" / STAMP).read_text().splitlines()
+    assert platform.python_version() in said[0]
+    assert any(line.startswith("cloudpickle") for line in said)
+    assert said[-1] == "peer>=1"
+
+
+def test_versions_are_those_of_the_environment(commands: list[tuple[str, ...]], tmp_path: Path) -> None:
+    made = environment("peer", ("some.peer>=1", "other[extra]<9", "absent"), folder=tmp_path)
+    site = tmp_path / "peer" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    for name, version in (("some.peer", "1.5"), ("other", "8")):
+        folder = site / f"{name}-{version}.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    needs = ("some.peer>=1", "other[extra]<9", "absent")
+    assert environments.versions(made, needs) == {"some.peer": "1.5", "other": "8"}
+    assert environments.versions(Environment(made.python, "it could not be installed"), needs) == {}
 
 
 def test_what_cannot_be_installed_is_a_reason_and_is_tried_again(

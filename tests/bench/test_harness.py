@@ -8,6 +8,7 @@ import io
 import json
 import operator
 import os
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import psutil
 import pytest
 
 from bench import catalog
+from bench.chaos.processes import lives
 from bench.experiments import efficiency, memory, peers, throughput
 from bench.harness import Comparison, LocalSeat, OverLimitError, PeerFailedError, Row, Sample, close_all, compare
 from bench.peers.base import Adapter, missing
@@ -35,7 +37,7 @@ from bench.report import (
     show,
     write_csv,
 )
-from bench.seats import ProcessSeat
+from bench.seats import ProcessSeat, _family
 from bench.workload import Figure, Kind, Workload, batches, difference
 
 
@@ -45,6 +47,16 @@ def double(item: int) -> int:
 
 def halves(item: int) -> tuple[int, list[int]]:
     return 1, [item // 2, item - item // 2] if item > 1 else []
+
+
+PID_OF_NOBODY = 2**22 + 1
+
+
+def leave_an_orphan(command: str) -> int:
+    # As some libraries do: a shell puts a process into the background, and ends.
+    with subprocess.Popen(["/bin/sh", "-c", command], stdout=subprocess.PIPE, text=True) as shell:
+        assert shell.stdout is not None
+        return int(shell.stdout.readline())
 
 
 DOUBLES = Workload("doubles", double, range, 10)
@@ -307,6 +319,20 @@ def test_a_peer_whose_process_dies_is_a_failure_and_the_next_run_gets_a_new_one(
         assert seat.unavailable() == ""
     finally:
         seat.close()
+
+
+def test_what_a_peer_leaves_behind_ends_with_its_seat_though_nobody_is_its_parent() -> None:
+    seat = ProcessSeat(Sequential())
+    workload = Workload("orphan", leave_an_orphan, functools.partial(operator.mul, ["sleep 3600 & echo $!"]), 1)
+    try:
+        orphan = psutil.Process(seat.measure(workload, 30.0).results[0])
+        assert lives(orphan)
+        # Another seat's processes are not ours to end.
+        assert _family(PID_OF_NOBODY, "the mark of another") == []
+        assert _family(PID_OF_NOBODY, seat._mark).count(orphan) == 1
+    finally:
+        seat.close()
+    assert not lives(orphan)
 
 
 # --- workloads ------------------------------------------------------------------------------------
