@@ -80,22 +80,30 @@ PAYLOAD_BYTES_SOFT = 256 << 10
 PAYLOAD_FILL_S = 0.002
 """A slow generator's items wait no longer than this for company."""
 
-SLOT_BATCH_S = 0.025
-"""Estimated work handed to a slot at once: long enough to hide the pipe, short enough to lose."""
+SLOT_BATCH_S = 0.100
+"""Estimated work handed to a slot at once: long enough that its messages do not count; its tail can be taken back."""
 
 SLOT_BATCHES_AHEAD = 2
 """Batches a slot holds: one to run, one so that it never waits for its worker."""
 
-GROUP_S = 0.001
-"""A slot claims about this much of its batch at a time; the rest can be taken back."""
+GROUP_S = 0.005
+"""A slot claims about this much of its batch at a time; the rest can be taken back. A group costs some 50 us."""
 
-RESULT_FLUSH_S = 0.020
-"""Results of finished tasks leave a slot after this, even in the middle of a batch."""
+RESULT_FLUSH_S = 0.050
+"""Results of finished tasks leave a slot after this, even in the middle of a batch: until then nobody idle waits for
+them, and each RESULT costs about 1 ms of CPU on its way to the client."""
+
+RESULT_GAP_S = 0.8 * RESULT_FLUSH_S
+"""A worker with more to do says its next RESULT no sooner than this: the flushes of one slot pass, those of many wait
+for each other."""
+
+RESULT_HELD_BYTES = 1 << 20
+"""Of results that wait so, or have been said and are not safe: more are said at once."""
 
 CLAIM_DOUBT_S = 2 * RESULT_FLUSH_S
 """After this, a slot that has reported nothing sits in a long task, and has let go of all but that one."""
 
-GRANT_S = 0.150
+GRANT_S = 0.250
 """Estimated work per slot that the controller places on a worker at once, while there is plenty."""
 
 GRANT_FIRST_TASKS = 1
@@ -199,6 +207,9 @@ JOURNAL_GROUP_S = 0.05
 JOURNAL_GROUP_BYTES = 1 << 20
 """Or when there are so many bytes of them."""
 
+PARTIAL_BYTES = 8 << 10
+"""Of parts of combined values, with some for each: a client is told so many at once, or with what completes them."""
+
 PATIENT_TASKS = 8
 """A job with so many outstanding tasks a slot, and"""
 
@@ -274,7 +285,7 @@ CLAIM_ENTRIES = 4
 SPAWN_BUFFER_TASKS = 1_024
 """Spawned tasks that wait in a slot for company, at most."""
 
-SPAWN_FLUSH_S = 0.001
+SPAWN_FLUSH_S = 0.010
 """Spawned tasks leave their slot after this, although their parent still runs."""
 
 SPAWN_FUNCTIONS_MAX = 256

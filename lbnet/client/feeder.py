@@ -28,6 +28,8 @@ _POLL_MAX_S = 0.05
 _PAYLOAD_BYTES_MAX = limits.FRAME_BYTES_MAX // 2
 _END = object()
 _SMALL = frozenset({int, float, bool, type(None)})
+_FEW = 16
+"""Numbers in a tuple that is small."""
 
 
 class Feeder:
@@ -252,7 +254,7 @@ def fitting(items: Sequence[Any], bytes_soft: int) -> int:
     Only what is large by itself counts: texts, bytes and buffers, also inside of a tuple or a list. What is
     large in other ways shows in the payload before.
     """
-    if type(items) is range or _SMALL.issuperset(map(type, items)):
+    if type(items) is range or _are_small(items):
         return len(items)
     size = 0
     for count, item in enumerate(items):
@@ -260,6 +262,19 @@ def fitting(items: Sequence[Any], bytes_soft: int) -> int:
         if size > bytes_soft:
             return max(1, count)
     return len(items)
+
+
+def _are_small(items: Sequence[Any]) -> bool:
+    """Whether all are numbers, or exact tuples of numbers: most lists are, and looking at each would cost more than
+    pickling it.
+    """
+    types = set(map(type, items))
+    if types <= _SMALL:
+        return True
+    if not types <= _SMALL | {tuple}:
+        return False
+    tuples = [item for item in items if type(item) is tuple]
+    return max(map(len, tuples)) <= _FEW and _SMALL.issuperset(map(type, chain.from_iterable(tuples)))
 
 
 def _weight(item: Any) -> int:

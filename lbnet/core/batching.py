@@ -8,8 +8,9 @@ from lbnet import limits
 def slot_tasks(mean_s: float | None, queued: int, slots: int) -> int:
     """Tasks to hand to a slot at once.
 
-    About ``limits.SLOT_BATCH_S`` of work, and never more than half of a fair share of what is
-    queued, so that batches shrink as the end nears (factoring: Hummel, Schonberg, Flynn 1992).
+    About ``limits.SLOT_BATCH_S`` of work, and never more than a fair share of what is queued. It need not shrink as
+    the end nears, as in factoring (Hummel, Schonberg, Flynn 1992): what a slot has not begun is taken back from it
+    when somebody has nothing to do, and every batch costs two messages.
 
     Args:
         mean_s: mean seconds of a task; None while unknown, then it is one task.
@@ -18,7 +19,7 @@ def slot_tasks(mean_s: float | None, queued: int, slots: int) -> int:
     """
     if mean_s is None:
         return 1
-    share = -(-queued // (2 * slots))
+    share = -(-queued // slots)
     return max(1, min(int(limits.SLOT_BATCH_S / mean_s), share))
 
 

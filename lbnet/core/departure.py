@@ -68,6 +68,7 @@ class Departure:
         compute.reclaim_all()
         exchange.give_back()
         compute.report_moved()
+        compute.results.say(now)
         if compute.busy:
             if now < self._until:
                 # A slot that sits in a long task lets go of what it has claimed beside it, after a while.

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lbnet import limits
+from lbnet.protocol.messages import Partial
 from lbnet.protocol.records import Outcome
 
 
@@ -20,7 +22,7 @@ class Outbox:
         aside: so many of those that were not taken are in the journal only, before ``outcomes``.
     """
 
-    __slots__ = ("_outcomes", "here", "promised", "safe", "size_bytes", "taken", "told")
+    __slots__ = ("_idle_bytes", "_outcomes", "awaited", "here", "promised", "safe", "size_bytes", "taken", "told")
 
     def __init__(self, taken: int = 0, outcomes: Iterable[Outcome] = (), *, aside: int = 0) -> None:
         self.taken = taken
@@ -32,7 +34,13 @@ class Outbox:
         """So many were said to the client that listens now."""
         self.promised = self.here
         """So many are being kept, to be said when that is done."""
-        self._outcomes: dict[int, Outcome] = dict(enumerate(outcomes, self.here))
+        self.awaited = self.here
+        """Those below it bring the client on, or are many: what follows is parts of values that are not complete, which
+        may wait for more of them."""
+        self._idle_bytes = 0
+        self._outcomes: dict[int, Outcome] = {}
+        for outcome in outcomes:
+            self._add(outcome)
         self.size_bytes = sum(map(_bytes, self._outcomes.values()))
         """Bytes of what is in memory, about."""
 
@@ -52,8 +60,15 @@ class Outbox:
 
     def append(self, outcome: Outcome) -> None:
         """One more."""
-        self._outcomes[self.end] = outcome
+        self._add(outcome)
         self.size_bytes += _bytes(outcome)
+
+    def _add(self, outcome: Outcome) -> None:
+        self._outcomes[self.end] = outcome
+        self._idle_bytes += _bytes(outcome)
+        if type(outcome) is not Partial or self._idle_bytes >= limits.PARTIAL_BYTES:
+            self.awaited = self.end
+            self._idle_bytes = 0
 
     def take(self, upto: int) -> None:
         """The first ``upto`` need not be kept."""

@@ -179,7 +179,7 @@ class Promises:
         """Whether somebody waits for the word that what has just happened is safe."""
         for job in self._touched.values():
             submitted = self._submitted.get(job.id)
-            news = job.outbox.end > job.outbox.promised or submitted is not None
+            news = job.outbox.awaited > job.outbox.promised or submitted is not None
             job.outbox.promised = job.outbox.end
             if news and not ((submitted is None or not submitted.closed) and self._patient(job)):
                 return True
@@ -220,10 +220,11 @@ class Promises:
     def tell(self, job: Job) -> None:
         """Somebody listens, or listens again: all that is safe and was not said."""
         outbox = job.outbox
-        if not job.attached or outbox.told >= outbox.safe:
+        upto = min(outbox.safe, outbox.awaited)
+        if not job.attached or outbox.told >= upto:
             return
         if outbox.told >= outbox.here:
-            for outcome in outbox.tell(outbox.safe):
+            for outcome in outbox.tell(upto):
                 self._send(job.client, outcome)
         elif not job.fetching and job.read >= job.fetched_from:
             job.fetching = True

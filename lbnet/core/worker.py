@@ -92,6 +92,7 @@ class Worker:
         self._asked_to_split = False
         self._hungry = False
         self._look_at: float | None = None
+        self._results_at: float | None = None
         self._armed_at: float | None = None
         self._effects: list[Effect] = []
         self.strategy_error: Exception | None = None
@@ -155,6 +156,7 @@ class Worker:
         if self._departure.begun:
             self._look_while_leaving()
             return
+        self._results_at = compute.results.look(self._view.now, busy=compute.ready and self._queue.tasks > 0)
         compute.feed()
         if self._queue.size_bytes > self._queue_bytes and not self._alone:
             self._hand_back()
@@ -228,7 +230,7 @@ class Worker:
         And while somebody is hungry and tasks wait behind a running one, after ever longer times.
         """
         at = self._exchange.patience_at()
-        for other in (self._look_at, self._compute.resting_until):
+        for other in (self._look_at, self._results_at, self._compute.resting_until):
             if other is not None:
                 at = other if at is None else min(at, other)
         traps = self._queue.tasks or self._compute.traps()
@@ -372,6 +374,7 @@ class Worker:
             return
         if job.moved:
             self._compute.results.add(messages.Result(message.job, (), job.take_moved()))
+        self._compute.results.say(self._view.now)
         if self._exchange.asks:
             self._tell(messages.Asked(message.job, self._exchange.asks, self._exchange.refusals))
             self._exchange.asks = self._exchange.refusals = 0
@@ -392,6 +395,7 @@ class Worker:
         self._compute.results.kept(message.results)
 
     def _on_ask_inventory(self, peer: PeerId, message: messages.AskInventory) -> None:  # noqa: ARG002
+        self._compute.results.say(self._view.now)  # what is finished is not held any more
         self._tell(messages.Inventory(message.round, tuple(self.held())))
 
     def _on_enquire(self, peer: PeerId, message: messages.Enquire) -> None:  # noqa: ARG002
@@ -428,6 +432,7 @@ class Worker:
             members = [member for group in result.groups for member in group.members]
             self._compute.share_functions(child for member in members for child in member.children)
             self._compute.results.add(result)
+        self._compute.results.say(self._view.now)
         if self._departure.begun:
             self._departure.say()
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 from lbnet import limits
@@ -31,6 +31,9 @@ from lbnet.types import Address
 
 GREETINGS: frozenset[type[Message]] = frozenset({Hello, Welcome, Refused})
 """What may be said before the greeting is over."""
+
+_COPIED_BYTES = 16 << 10
+"""A record of TLS holds as much."""
 
 
 class Link(asyncio.Protocol):
@@ -215,8 +218,13 @@ class Link(asyncio.Protocol):
         if self._out and not self._ending:
             if self._throttled:
                 self._flushed_bytes += sum(map(len, self._out))
-            cast("asyncio.Transport", self._transport).writelines(self._out)
+            cast("asyncio.Transport", self._transport).writelines(_joined(self._out))
         self._out.clear()
+
+
+def _joined(frames: Sequence[bytes]) -> Sequence[bytes]:
+    """Short frames in one piece: under TLS every piece is a record, which costs more than copying a page does."""
+    return [b"".join(frames)] if sum(map(len, frames)) <= _COPIED_BYTES else frames
 
 
 async def say_goodbye(links: Iterable[Link], reason: str) -> None:

@@ -27,6 +27,8 @@ from lbnet.types import (
     Span,
 )
 
+pytestmark = pytest.mark.usefixtures("results_at_once")
+
 JOB = JobId(3)
 FN = b"fn"
 SLOT = SlotId(0)
@@ -59,6 +61,7 @@ class Desk:
         self.core.feed()
 
     def told(self) -> list[Effect]:
+        self.core.results.say(self.view.now)
         done, self.done[:] = list(self.done), []
         return done
 

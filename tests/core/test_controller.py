@@ -467,21 +467,22 @@ def test_combined_values_are_passed_on_as_parts_of_their_item() -> None:
     desk = silent()
     client, worker = running(desk, 1, options=REDUCING)
     partial = Send(client, messages.Partial(JOB, 0, b"v"))
-    assert desk.says(worker, result(replace(PARENT, kind=COMBINED))) == [partial]
+    assert desk.says(worker, result(replace(PARENT, kind=COMBINED))) == [], "it waits for what completes it"
     whole = group(member(0, 1, RUN), member(1, 2, RUN), kind=COMBINED)
-    assert desk.says(worker, result(whole)) == [partial, *the_end(client, worker)]
+    assert desk.says(worker, result(whole)) == [partial, partial, *the_end(client, worker)]
 
 
 def test_a_combined_value_counts_for_all_of_its_tasks_or_for_none() -> None:
     desk = silent()
     client, one, other = running(desk, 1, workers=2, options=REDUCING)
     partial = Send(client, messages.Partial(JOB, 0, b"v"))
-    assert desk.says(one, result(replace(PARENT, kind=COMBINED))) == [partial]
-    assert desk.says(one, result(group(member(0, 1, RUN), kind=COMBINED))) == [partial]
+    assert desk.says(one, result(replace(PARENT, kind=COMBINED))) == []
+    assert desk.says(one, result(group(member(0, 1, RUN), kind=COMBINED))) == []
     both = group(member(0, 1, RUN), member(1, 2, RUN), kind=COMBINED)
     again = Send(one, work(2, CHILDREN[0].part(1, 2)))
     assert desk.says(other, result(both)) == [again]
-    assert desk.says(one, result(group(member(1, 2, RUN), kind=COMBINED))) == [partial, *the_end(client, one, other)]
+    said = desk.says(one, result(group(member(1, 2, RUN), kind=COMBINED)))
+    assert said == [partial, partial, partial, *the_end(client, one, other)]
 
 
 # --- workers that say nonsense

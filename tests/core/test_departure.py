@@ -32,6 +32,8 @@ from tests.core.worker_desk import (
     work,
 )
 
+pytestmark = pytest.mark.usefixtures("results_at_once")
+
 LEAVING = told(messages.Leaving())
 RELEASED = messages.Released()
 
@@ -86,11 +88,11 @@ def test_it_waits_until_what_it_handed_back_has_arrived() -> None:
 
 def test_tails_that_were_handed_to_slots_are_taken_back() -> None:
     desk = in_one_ticket()
-    batch = tasks(0, 21)
+    batch = tasks(0, 26)
     said = leave(desk)
     assert Reclaim(SlotId(0), 2, 1) in said
     assert Reclaim(SlotId(0), 3, 11) in said
-    assert desk.reclaimed(3, 11) == [back(2, batch.part(11, 16))]
+    assert desk.reclaimed(3, 11) == [back(2, batch.part(11, 21))]
     assert desk.reclaimed(2, 5) == [Reclaim(SlotId(0), 2, 1), back(3, batch.part(5, 11))], "it may let go of more"
     assert desk.reclaimed(2, 5) == [], "it does not"
 

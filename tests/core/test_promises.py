@@ -143,6 +143,7 @@ def test_a_worker_with_few_large_results_need_not_keep_all_that_it_may(
     worker = UnkeptResults(lambda _: None)
     for index in range(100):
         worker.add(messages.Result(JOB, (group_of(index, index + 1, bytes(9_000)),), ()))
+        worker.say(0.0)
         desk.done_is(index, index + 1, bytes(9_000))
         desk.promises.persisted(desk.persisted)
         for message in desk.take_said():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lbnet import limits
 from lbnet.core.results import UnkeptResults, size_of
-from lbnet.protocol.messages import Result
-from lbnet.types import ROOT, VALUES, Batch, Group, JobId, Member, Payload, RunId
+from lbnet.protocol.messages import Moved, Result
+from lbnet.types import ROOT, VALUES, Batch, Group, JobId, Member, Payload, PeerId, RunId
 
 
 def result(number: int, job: int = 1) -> Result:
@@ -20,14 +24,81 @@ def kept(*results: Result) -> tuple[UnkeptResults, list[Result]]:
     made = UnkeptResults(said.append)
     for one in results:
         made.add(one)
+        made.say(0.0)
     return made, said
 
 
-def test_each_is_said_at_once_and_kept() -> None:
+def moved(number: int, donor: int, batches: int) -> Result:
+    return replace(result(number), moved=(Moved(PeerId(donor), batches),))
+
+
+def test_each_is_said_and_kept() -> None:
     results, said = kept(result(0), result(1))
     assert said == [result(0), result(1)]
     assert results.size_bytes > 200
     assert results.again() == [result(0), result(1)]
+
+
+def test_the_first_is_said_at_once_and_what_follows_soon_waits_for_company() -> None:
+    results, said = kept()
+    assert results.look(9.0, busy=True) is None
+    results.add(result(0))
+    assert results.look(9.0, busy=True) is None
+    assert said == [result(0)]
+    due_at = 9.0 + limits.RESULT_GAP_S
+    for number in (1, 2):
+        results.add(result(number))
+        assert results.look(9.0 + number / 1000, busy=True) == due_at
+    assert said == [result(0)]
+    assert results.unkept
+    assert results.look(due_at, busy=True) is None
+    assert said == [result(0), replace(result(1), groups=result(1).groups + result(2).groups)]
+    assert results.again() == said
+
+
+def test_who_runs_dry_or_has_much_says_it_now() -> None:
+    results, said = kept(result(0))
+    results.add(result(1))
+    assert results.look(0.001, busy=False) is None
+    assert said[-1] == result(1)
+    results.add(replace(result(2), groups=(replace(result(2).groups[0], data=bytes(limits.RESULT_HELD_BYTES)),)))
+    assert results.look(0.001, busy=True) is None
+    assert len(said) == 3
+
+
+def test_results_of_different_jobs_stay_apart_and_what_has_moved_is_added_up() -> None:
+    results, said = kept()
+    for one in (moved(0, 5, 2), result(1, job=2), moved(2, 5, 1), moved(3, 6, 1)):
+        results.add(one)
+    size = results.size_bytes
+    results.say(0.0)
+    first, other = said
+    assert (first.job, [group.members[0].lo for group in first.groups]) == (1, [0, 2, 3])
+    assert first.moved == (Moved(PeerId(5), 3), Moved(PeerId(6), 1))
+    assert other == result(1, job=2)
+    assert results.size_bytes < size
+    results.kept(2)
+    assert results.size_bytes == 0
+
+
+def test_what_is_merged_fits_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LINK_BUFFER_HIGH_BYTES", 1000)
+    results, said = kept()
+    for number in range(10):
+        results.add(result(number))
+    results.say(0.0)
+    assert [group.members[0].lo for one in said for group in one.groups] == list(range(10))
+    assert all(size_of(one) <= 1000 for one in said)
+
+
+def test_held_results_of_a_job_that_is_over_are_dropped() -> None:
+    results, said = kept()
+    results.add(result(0))
+    results.forget(JobId(1))
+    results.say(0.0)
+    assert said == []
+    assert not results.unkept
+    assert results.size_bytes == 0
 
 
 def test_what_is_safe_is_forgotten_and_counted_from_the_beginning_of_the_link() -> None:
@@ -36,6 +107,7 @@ def test_what_is_safe_is_forgotten_and_counted_from_the_beginning_of_the_link() 
     results.kept(1)  # a late word changes nothing
     assert results.again() == [result(2)]
     results.add(result(2))
+    results.say(0.0)
     results.kept(1)
     assert results.again() == []
     assert results.size_bytes == 0
@@ -78,6 +150,7 @@ def test_what_is_neither_safe_nor_of_a_job_that_is_over_is_said_again(story: lis
     for kind, value in story:
         if kind == "add":
             results.add(result(number, job=value % 3))
+            results.say(0.0)
             link.append(result(number, job=value % 3))
             number += 1
             assert said[-1] == link[-1]
@@ -93,5 +166,6 @@ def test_what_is_neither_safe_nor_of_a_job_that_is_over_is_said_again(story: lis
             assert results.size_bytes == 0
             for one in again:
                 results.add(one)
+                results.say(0.0)
             link, safe = list(again), 0
         assert results.size_bytes == sum(size_of(one) for one in link[safe:] if one is not None)

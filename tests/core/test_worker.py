@@ -70,6 +70,8 @@ from tests.core.worker_desk import (
     work,
 )
 
+pytestmark = pytest.mark.usefixtures("results_at_once")
+
 # --- slots
 
 
@@ -94,18 +96,21 @@ def test_the_next_task_follows_when_a_slot_is_free() -> None:
 
 
 def test_small_tasks_travel_together_and_ahead_of_time() -> None:
-    desk = busy(101)
-    batch = tasks(0, 101)
+    desk = busy(401)
+    batch = tasks(0, 401)
     # About SLOT_BATCH_S of work at a time.
-    assert desk.done(1, values(0, 1, 0.001)) == [result(values(0, 1, 0.001)), run(2, batch.part(1, 26), 1)]
-    assert desk.finished(1, 1) == [run(3, batch.part(26, 51), 26)]
+    assert desk.done(1, values(0, 1, 0.001)) == [result(values(0, 1, 0.001)), run(2, batch.part(1, 101), 1)]
+    assert desk.finished(1, 1) == [run(3, batch.part(101, 201), 101)]
 
 
-def test_batches_shrink_as_the_end_nears() -> None:
-    desk = busy(9)
-    batch = tasks(0, 9)
-    assert desk.done(1, values(0, 1, 0.001)) == [result(values(0, 1, 0.001)), run(2, batch.part(1, 5), 1)]
-    assert desk.finished(1, 1) == [run(3, batch.part(5, 7), 5)]
+def test_no_slot_gets_more_than_its_share() -> None:
+    desk = busy(10, slots=2)
+    batch = tasks(0, 10)
+    assert desk.done(1, values(0, 1, 0.001)) == [
+        result(values(0, 1, 0.001)),
+        run(3, batch.part(2, 6), 2),
+        run(4, batch.part(6, 8), 6, slot=1),
+    ]
 
 
 def test_work_waits_for_a_slot_that_is_ready() -> None:
@@ -142,39 +147,40 @@ def test_a_slot_that_spawned_a_function_is_taught_it_before_it_runs_it() -> None
 
 def test_what_a_slot_left_out_goes_back_to_the_queue() -> None:
     desk = in_one_ticket()
-    desk.done(2, values(1, 4, 0.003))
+    desk.done(2, values(1, 4, 0.03))
     # The gap is the first to run again: the slot was asked for the tail, and both sides let it go.
-    assert desk.finished(2, 4) == [run(4, tasks(0, 21).part(4, 10), 16)]
+    assert desk.finished(2, 4) == [run(4, tasks(0, 26).part(4, 11), 21)]
 
 
 def one_free_slot() -> Desk:
-    """Slot 0 holds the items 2 to 5 and 7 to 9; slot 1 has run all others, one by one or two by two."""
+    """Slot 0 holds the items 2 to 12 and 22 to 32, of 10 ms each; slot 1 has run all others."""
     desk = Desk(slots=2)
     has_job(desk)
-    desk.hears(work(tasks(0, 12)))
-    desk.done(1, values(0, 1, 0.001))
+    desk.hears(work(tasks(0, 42)))
+    desk.done(1, values(0, 1, 0.01))
     desk.finished(1, 1)
-    for ticket, lo, hi in ((2, 1, 2), (4, 5, 7), (6, 9, 10), (7, 10, 11)):
-        desk.done(ticket, values(lo, hi, 0.001 * (hi - lo)), slot=1)
+    for ticket, lo, hi in ((2, 1, 2), (4, 12, 22), (6, 32, 37), (7, 37, 40), (8, 40, 41)):
+        desk.done(ticket, values(lo, hi, 0.01 * (hi - lo)), slot=1)
         desk.finished(ticket, hi, slot=1)
-    desk.done(8, values(11, 12, 0.001), slot=1)
+    desk.done(9, values(41, 42, 0.01), slot=1)
     return desk
 
 
 def test_the_tail_of_a_busy_slot_is_taken_back_for_a_free_one() -> None:
     desk = one_free_slot()
-    assert desk.finished(8, 12, slot=1) == [Reclaim(SlotId(0), 3, 4), Reclaim(SlotId(0), 5, 8), HUNGRY]
-    batch = tasks(0, 12)
-    assert desk.reclaimed(3, 4) == [run(9, batch.part(4, 5), 12, slot=1), FED]
-    assert desk.reclaimed(5, 8) == [run(10, batch.part(8, 9), 13, slot=1)]
+    assert desk.finished(9, 42, slot=1) == [Reclaim(SlotId(0), 3, 7), Reclaim(SlotId(0), 5, 27), HUNGRY]
+    batch = tasks(0, 42)
+    first = desk.reclaimed(3, 7)
+    assert first == [run(10, batch.part(7, 10), 42, slot=1), run(11, batch.part(10, 11), 45, slot=1), FED]
+    assert desk.reclaimed(5, 27) == []
 
 
 def test_a_tail_that_had_started_stays_where_it_is() -> None:
     desk = one_free_slot()
-    desk.finished(8, 12, slot=1)
-    assert desk.reclaimed(3, 5) == []
-    assert desk.reclaimed(5, 9) == []
-    assert desk.core.held() == [span(2, 5), span(7, 9)]
+    desk.finished(9, 42, slot=1)
+    assert desk.reclaimed(3, 12) == []
+    assert desk.reclaimed(5, 32) == []
+    assert desk.core.held() == [span(2, 12), span(22, 32)]
 
 
 # --- IDLE and NONIDLE
@@ -194,11 +200,9 @@ def test_a_worker_without_work_says_idle_once() -> None:
 def test_a_worker_says_idle_before_it_runs_dry_and_again_when_it_has() -> None:
     desk = busy(3, strategy=sb())
     assert desk.done(1, values(0, 1, 0.02)) == [result(values(0, 1, 0.02)), idle(0.04)]
-    assert desk.finished(1, 1) == [run(2, tasks(0, 3).part(1, 2), 1)]
-    desk.done(2, values(1, 2, 0.02))
-    assert desk.finished(2, 2) == [run(3, tasks(0, 3).part(2, 3), 2)]
-    assert desk.done(3, values(2, 3, 0.02)) == [result(values(2, 3, 0.02))]
-    assert desk.finished(3, 3) == [idle(0.0), HUNGRY]
+    assert desk.finished(1, 1) == [run(2, tasks(0, 3).part(1, 3), 1)]
+    assert desk.done(2, values(1, 3, 0.04)) == [result(values(1, 3, 0.04))]
+    assert desk.finished(2, 3) == [idle(0.0), HUNGRY]
 
 
 def test_a_worker_says_idle_anew_when_its_work_was_of_no_use() -> None:
@@ -458,10 +462,10 @@ def test_a_requester_whose_link_is_lost_says_idle_again() -> None:
 
 def test_a_donor_whose_link_is_lost_before_it_could_give_says_so() -> None:
     desk = with_tails()
-    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3), HUNGRY]
+    assert desk.hears(match()) == [*HALF, HUNGRY]
     assert desk.loses(PEER) == [refused(), FED]
-    assert desk.reclaimed(2, 2) == []
-    assert desk.reclaimed(3, 3) == []
+    assert desk.reclaimed(2, 11) == []
+    assert desk.reclaimed(3, 21) == []
 
 
 def test_work_goes_through_the_controller_when_no_link_can_be_opened() -> None:
@@ -496,40 +500,44 @@ def test_a_donor_does_not_give_away_what_its_own_slots_will_run() -> None:
 
 
 def with_tails() -> Desk:
-    """Nothing waits; slot 0 has ticket 2 with the items 1 to 3, and ticket 3 with item 3."""
-    desk = busy(4)
+    """Nothing waits; slot 0 has ticket 2 with the items 1 to 11, and ticket 3 with those up to 21."""
+    desk = busy(21)
     desk.links(PEER)
-    desk.done(1, values(0, 1, 0.001))
-    assert desk.finished(1, 1) == [run(3, tasks(0, 4).part(3, 4), 3)]
+    desk.done(1, values(0, 1, 0.01))
+    assert desk.finished(1, 1) == [run(3, tasks(0, 21).part(11, 21), 11)]
     return desk
+
+
+HALF = [Reclaim(SlotId(0), 2, 6), Reclaim(SlotId(0), 3, 16)]
+"""What a donor asks for then."""
 
 
 def test_a_donor_takes_back_the_tail_of_its_slots_to_give_it_away() -> None:
     desk = with_tails()
-    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3), HUNGRY]
-    assert desk.reclaimed(2, 2) == [*sent(tasks(0, 4).part(2, 3)), FED]
-    assert desk.reclaimed(3, 3) == []
-    assert desk.core.held() == [span(3, 4), span(1, 2), span(2, 3)]
+    assert desk.hears(match()) == [*HALF, HUNGRY]
+    assert desk.reclaimed(2, 6) == [*sent(tasks(0, 21).part(7, 11)), FED]
+    assert desk.reclaimed(3, 16) == []
+    assert sorted(held.lo for held in desk.core.held()) == [1, 6, 7, 11, 16]
 
 
 def test_a_donor_whose_slots_have_started_all_of_it_has_nothing_to_give() -> None:
     desk = with_tails()
-    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3), HUNGRY]
-    assert desk.reclaimed(2, 3) == []
-    assert desk.reclaimed(3, 4) == []
+    assert desk.hears(match()) == [*HALF, HUNGRY]
+    assert desk.reclaimed(2, 11) == []
+    assert desk.reclaimed(3, 21) == []
     # A slot that has just begun a long task lets go of the others soon: it is asked once more.
-    assert desk.waits() == [Reclaim(SlotId(0), 2, 2), Reclaim(SlotId(0), 3, 3)]
-    assert desk.reclaimed(2, 3) == []
-    assert desk.reclaimed(3, 4) == [refused(to=PEER), FED]
+    assert desk.waits() == HALF
+    assert desk.reclaimed(2, 11) == []
+    assert desk.reclaimed(3, 21) == [refused(to=PEER), FED]
 
 
 def test_a_tail_that_a_long_task_has_let_go_is_given_away_after_all() -> None:
     desk = with_tails()
     desk.hears(match())
-    desk.reclaimed(2, 3)
-    desk.reclaimed(3, 4)
+    desk.reclaimed(2, 11)
+    desk.reclaimed(3, 21)
     desk.waits()
-    assert desk.reclaimed(2, 2) == [*sent(tasks(0, 4).part(2, 3)), FED]
+    assert desk.reclaimed(2, 6) == [*sent(tasks(0, 21).part(7, 11)), FED]
 
 
 def test_what_waits_behind_an_ever_longer_task_is_offered_although_its_like_were_tiny() -> None:
@@ -743,23 +751,23 @@ def test_what_cannot_be_better_next_time_is_not_tried_again() -> None:
 
 def test_only_the_running_task_is_blamed_for_the_death_of_its_slot() -> None:
     desk = in_one_ticket()
-    desk.done(2, values(1, 3, 0.002))
+    desk.done(2, values(1, 3, 0.02))
     assert desk.dies(2, 4) == []
     # Its mates run first, the suspect last; nobody lost a life but the suspect.
-    assert desk.core.held() == [span(3, 4), span(5, 11), span(11, 16), span(16, 21), span(4, 5)]
+    assert desk.core.held() == [span(3, 4), span(5, 11), span(11, 21), span(21, 26), span(4, 5)]
     assert [(batch.lo, batch.crashes) for batch in desk.core._queue._all() if batch.crashes] == [(4, 1)]
 
 
 def test_a_slot_that_dies_between_tasks_blames_nobody() -> None:
     desk = in_one_ticket()
     assert desk.dies() == []
-    assert desk.core.held() == [span(1, 11), span(11, 16), span(16, 21)]
+    assert desk.core.held() == [span(1, 11), span(11, 21), span(21, 26)]
     assert not any(batch.crashes or batch.failures for batch in desk.core._queue._all())
 
 
 def test_a_task_that_was_reported_is_not_blamed() -> None:
     desk = in_one_ticket()
-    desk.done(2, values(1, 3, 0.002))
+    desk.done(2, values(1, 3, 0.02))
     assert desk.dies(2, 2) == []
     assert not any(batch.crashes or batch.failures for batch in desk.core._queue._all())
 
@@ -846,7 +854,7 @@ def test_a_reclaim_that_is_on_its_way_does_not_save_the_rest_of_a_job_that_has_e
     desk = in_one_ticket()
     desk.links(PEER)
     desk.core._queue.drop_job(JOB)
-    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 6), Reclaim(SlotId(0), 3, 13), HUNGRY]
+    assert desk.hears(match()) == [Reclaim(SlotId(0), 2, 6), Reclaim(SlotId(0), 3, 16), HUNGRY]
     said = desk.hears(messages.JobEnded(JOB))
     assert said == [Reclaim(SlotId(0), 2, 1), Reclaim(SlotId(0), 3, 11), Forget(JOB)]
 
@@ -934,7 +942,7 @@ def test_what_was_not_kept_is_said_again_after_the_jobs_that_are_known() -> None
     desk.finished(1, 1)
     desk.loses(CONTROLLER)
     desk.done(2, values(1, 2))
-    assert returned(desk) == [rejoined(JOB), result(values(0, 1)), result(values(1, 2))]
+    assert returned(desk) == [rejoined(JOB), result(values(0, 1), values(1, 2))]
 
 
 def test_what_was_kept_is_never_said_again() -> None:
@@ -1100,11 +1108,11 @@ def test_an_inventory_lists_all_that_is_held() -> None:
     desk = in_one_ticket()
     desk.links(PEER)
     desk.hears(match())
-    desk.done(2, values(1, 3, 0.002))
+    desk.done(2, values(1, 3, 0.02))
     said = desk.hears(messages.AskInventory(4))
     assert said == [told(messages.Inventory(4, tuple(desk.core.held())))]
     indices = sorted(index for held in desk.core.held() for index in range(held.lo, held.hi))
-    assert indices == list(range(3, 21))
+    assert indices == list(range(3, 26))
 
 
 # --- peers that say nonsense

@@ -16,12 +16,12 @@ from lbnet.strategies import registry
 WORKLOADS = ("flat:lognormal:500:1ms", "divisible:1500:1ms", "uts:default:20us")
 
 GOLDEN = {
-    "sb": "cb0293169a0b76f5",
-    "rp": "a193761a98ba4fa8",
-    "arr": "de3b239adc5a681b",
-    "grr": "84c4383b1276a8ef",
-    "shared": "4be93012dd42293d",
-    "lifeline": "dc4e87ad43336a0b",
+    "sb": "8f2a5096f3a1e274",
+    "rp": "2d07da2b1f643dc8",
+    "arr": "2f3bf75b94ea7d4a",
+    "grr": "64aa59591c727172",
+    "shared": "08c12a1067aab931",
+    "lifeline": "f833a76a7f2ef236",
     "pmap": "573feb1d90ae3927",
 }
 

@@ -18,8 +18,13 @@ def test_results_leave_on_a_timer_and_at_the_end():
     owner = SlotOwner(Flat(30, 0.004))
     owner.run(0, 30)
     owner.engine.run()
-    # The last flush is long ago, so the first task is told at once; then every 20 ms, which is five tasks.
-    assert owner.done() == [(0.004, 1), (0.024, 6), (0.044, 11), (0.064, 16), (0.084, 21), (0.104, 26), (0.12, 30)]
+    # The last flush is long ago, so the first task is told at once; then every 50 ms what is finished.
+    assert owner.done() == [
+        (0.004, 1),
+        (pytest.approx(0.004 + FLUSH_S), 13),
+        (pytest.approx(0.004 + 2 * FLUSH_S), 26),
+        (0.12, 30),
+    ]
     assert owner.finished() == [(0.12, 30)]
     seconds = [sum(group.seconds for group in event.groups) for _, event in owner.said if hasattr(event, "groups")]
     assert sum(seconds) == pytest.approx(0.12)
@@ -29,20 +34,23 @@ def test_what_was_finished_leaves_beside_a_long_task():
     owner = SlotOwner(Flat(3, 0.001, 0.002, 10.0))
     owner.run(0, 3)
     owner.engine.run()
-    # The second waits when the long one begins: it is told 20 ms after the first.
-    assert owner.done() == [(0.001, 1), (0.021, 2), (10.003, 3)]
+    # The second waits when the long one begins: it is told when it is due, counted from the first.
+    assert owner.done() == [(0.001, 1), (pytest.approx(0.001 + FLUSH_S), 2), (10.003, 3)]
 
 
 TICK_S = 2.0**-20
 
 
 def test_tasks_are_claimed_in_groups_that_grow():
-    owner = SlotOwner(Flat(4096, TICK_S))
-    owner.run(0, 4096)
-    # 1, then 16, 256, and then as many as fit a millisecond: 1048.
-    for task, claimed in [(0.5, 1), (5.5, 17), (50.5, 273), (500.5, 1321), (1500.5, 2369)]:
-        owner.until(task * TICK_S)
-        assert owner.slot.reclaim(1, 4096) == 4096
+    fitting = int(limits.GROUP_S / TICK_S)
+    owner = SlotOwner(Flat(20_000, TICK_S))
+    owner.run(0, 20_000)
+    # 1, then 16, 256, 4096, and then as many as fit.
+    sizes = [1, 16, 256, 4096, fitting, fitting]
+    for place, last in enumerate(sizes):
+        claimed = sum(sizes[: place + 1])
+        owner.until((claimed - last + 0.5) * TICK_S)
+        assert owner.slot.reclaim(1, 20_000) == 20_000
         ticket = owner.slot._running
         assert ticket is not None
         assert ticket.claimed() == claimed
@@ -62,9 +70,9 @@ def test_a_reclaim_leaves_what_is_claimed():
 def test_a_group_with_a_long_task_is_let_go():
     owner = SlotOwner(Flat(12, *[0.00002] * 3, 1.0, *[0.00002] * 8))
     owner.run(0, 12)
-    owner.until(0.015)
+    owner.until(0.75 * FLUSH_S)
     assert owner.slot.reclaim(1, 0) == 12  # the second group holds them all
-    owner.until(0.021)
+    owner.until(1.05 * FLUSH_S)
     assert owner.slot.reclaim(1, 0) == 4
     owner.engine.run()
     assert owner.finished() == [(1.00006, 4)]

@@ -238,7 +238,7 @@ def test_the_facts_are_json_and_tell_the_messages():
     facts = json.loads(json.dumps(result.facts()))
     assert facts["report"]["done"] == 400
     assert facts["messages"]["client to controller"] == {
-        "Submit": 3, "OpenJob": 1, "Function": 1, "CloseJob": 1, "Taken": 1,
+        "Submit": 3, "OpenJob": 1, "Function": 1, "CloseJob": 1,
     }  # fmt: skip
     assert facts["messages"]["controller to client"]["JobDone"] == 1
     handled = sum(sum(facts["messages"][way].values()) for way in ("client to controller", "worker to controller"))
