@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import operator
+import os
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +36,14 @@ def burn(task: TIMED_TASK) -> int:
     number, seconds = task
     synthetic.burn(seconds)
     return number
+
+
+def noted_burn(task: TIMED_TASK) -> tuple[int, int, float, float]:
+    """The same, which says in which process it ran, and from when to when by the clock of :func:`time.monotonic`."""
+    number, seconds = task
+    began_s = time.monotonic()
+    synthetic.burn(seconds)
+    return number, os.getpid(), began_s, time.monotonic()
 
 
 def flip(data: bytes) -> bytes:

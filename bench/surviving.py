@@ -31,11 +31,14 @@ class Cluster:
         folder: for all of their files.
         journal: whether the controller keeps one.
         insecure: whether links are not protected.
+        watched: whether workers write down what they hand to their slots and take back from them, see
+            :mod:`bench.watched`.
     """
 
     folder: Path
     journal: bool = True
     insecure: bool = False
+    watched: bool = False
     port: int = field(default_factory=free_port)
     roles: dict[str, Role] = field(default_factory=dict)
 
@@ -60,7 +63,13 @@ class Cluster:
 
     def worker(self, name: str) -> float:
         """Start a worker. Returns when that was."""
-        return self._start(name, "worker", "--connect", self.address, "--slots", "1", "--name", name, *self._how)
+        arguments = ("worker", "--connect", self.address, "--slots", "1", "--name", name, *self._how)
+        program = (sys.executable, "-m", "bench.watched", str(self.notes(name))) if self.watched else LBNET
+        return self._start(name, *arguments, program=program)
+
+    def notes(self, name: str) -> Path:
+        """Where a worker that is watched writes."""
+        return self.folder / f"{name}.notes"
 
     def map(self, function: str, items: Path) -> float:
         """Start ``lbnet map``. Returns when that was."""
@@ -99,10 +108,10 @@ class Cluster:
         for role in self.roles.values():
             role.wait(LIMIT_S)
 
-    def _start(self, name: str, *arguments: str) -> float:
+    def _start(self, name: str, *arguments: str, program: tuple[str, ...] = LBNET) -> float:
         errors = self.folder / f"{name}.err"
         errors.unlink(missing_ok=True)
-        self.roles[name] = Role(name, lambda _: (*LBNET, *arguments), errors, environment(ROOT))
+        self.roles[name] = Role(name, lambda _: (*program, *arguments), errors, environment(ROOT))
         began = time.monotonic()
         self.roles[name].start()
         return began
