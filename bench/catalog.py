@@ -118,6 +118,18 @@ def hidden_giants(count: int = 200_000, giants: int = 20, giant_s: float = 0.5) 
     return Workload(f"{giants} giants in {count:,}", burn, make, count, work_s=work_s)
 
 
+def _late_pair(giant_s: float, count: int) -> Sequence[TIMED_TASK]:
+    places = {count - 500, count - 490}
+    return [(number, giant_s if number in places else 1e-6) for number in range(count)]
+
+
+def late_pair(count: int = 200_000, giant_s: float = 0.5) -> Workload:
+    """Two long tasks in one batch, near the end of a list of tiny ones: one must not wait for the other."""
+    work_s = 2 * giant_s + (count - 2) * 1e-6
+    make = functools.partial(_late_pair, giant_s)
+    return Workload(f"2 giants, 10 apart, near the end of {count:,}", burn, make, count, work_s=work_s)
+
+
 def _tree_root(name: str, count: int) -> Sequence[Any]:
     assert count == 1
     return [uts.root(uts.NAMED_TREES[name].parameters)]

@@ -72,7 +72,7 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class Sat:
-    """A small task sat behind a giant in ``lane``, from ``since_s`` to ``until_s``, and began at ``began_s``."""
+    """A task sat behind a giant in ``lane``, from ``since_s`` to ``until_s``, and began at ``began_s``."""
 
     index: int
     giant: int
@@ -149,7 +149,7 @@ def idle(rows: Iterable[Row]) -> list[Interval]:
 def sat_behind(
     handed: Iterable[Handed], taken: Iterable[TakenBack], rows: Sequence[Row], large: Mapping[str, Sequence[Row]]
 ) -> list[Sat]:
-    """Every small task that sat behind a giant, once for each giant that it sat behind.
+    """Every task that sat behind a giant, once for each giant that it sat behind; giants do so, too.
 
     Args:
         handed: what slots were handed, as the workers have written it down.
@@ -161,7 +161,6 @@ def sat_behind(
     backs: dict[tuple[str, int], list[TakenBack]] = defaultdict(list)
     for back in taken:
         backs[back.lane, back.ticket].append(back)
-    numbers = {row.index for mine in large.values() for row in mine}
     found = []
     for note in handed:
         for giant in large.get(note.lane, ()):
@@ -172,7 +171,7 @@ def sat_behind(
                 for index in range(lo, hi):
                     row = rows[index]
                     until_s = min(row.began_s if back_s is None else back_s, giant.ended_s)
-                    if index in numbers or until_s <= since_s:
+                    if index == giant.index or until_s <= since_s:
                         continue
                     trapped_s = _overlap(gaps, since_s, until_s)
                     found.append(Sat(index, giant.index, note.lane, since_s, until_s, row.began_s, trapped_s))
