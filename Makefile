@@ -7,7 +7,7 @@ TESTS_AT_ONCE ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1,
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types sim fuzz teeth compare survive chaos survival bench bench-peers fidelity scaling clean
+.PHONY: help setup demo test lint types sim fuzz teeth compare survive chaos survival bench giants bench-peers fidelity scaling clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ chaos: setup ## kill, stop and cut off real processes for a minute, and check ev
 
 survival: $(VENV)/.bench ## measure what the journal costs, and how soon things go on after a kill -9
 	@$(BIN)/python -m bench.experiments.survival
+
+giants: $(VENV)/.bench ## measure what long tasks among short ones cost, and draw how tails of batches are taken back
+	@$(BIN)/python -m bench.experiments.giants
 
 bench-peers: setup ## compare with what a user would pick instead; installs each in .venv-peers; takes an hour
 	@$(BIN)/python -m bench.experiments.peers

@@ -119,7 +119,7 @@ def watch(log: IO[str]) -> None:
         seen.see(event, done, time.monotonic())
         return done
 
-    Worker.handle = watched  # type: ignore[method-assign]
+    Worker.handle = watched  # type: ignore[method-assign, assignment]
 
 
 def main() -> None:

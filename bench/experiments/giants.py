@@ -1,16 +1,16 @@
 """What do long tasks that hide among short ones cost, and are their neighbours trapped?
 
-20 tasks of 0.5 s at random places in a list of 200,000 whose others take a microsecond, on two workers of one slot, with
-TLS and a journal, beside ``ProcessPoolExecutor`` with chunks of 1, 100 and 1,000 and a sequential loop: interleaved, each
-in a process of its own, every result checked.
+20 tasks of 0.5 s at random places in a list of 200,000 whose others take a microsecond, on two workers of one slot,
+with TLS and a journal, beside ``ProcessPoolExecutor`` with chunks of 1, 100 and 1,000 and a sequential loop:
+interleaved, each in a process of its own, every result checked.
 
-Then the same list on workers that are watched (:mod:`bench.watched`): each task says in which process it ran and from when
-to when, and each worker writes down what its slots were handed and what they let go of. So a **tail taken back** is not
-guessed: it is the worker's own note that the end of a batch, which a slot had been handed, will not run there; it stands
-behind a giant if that slot ran one at that moment, and where its tasks then ran is what they say. A task is **trapped**
-while it sits behind a giant and another slot runs nothing (:mod:`bench.tails`). A second list has two giants in one batch
-near its end, where nothing else is left for the other slot. The picture shows of each list the watched run with the most
-tails taken back, whole and around one giant.
+Then the same list on workers that are watched (:mod:`bench.watched`): each task says in which process it ran and from
+when to when, and each worker writes down what its slots were handed and what they let go of. So a **tail taken back**
+is not guessed: it is the worker's own note that the end of a batch, which a slot had been handed, will not run there.
+It stands behind a giant if that slot ran one at that moment, and where its tasks then ran is what they say. A task is
+**trapped** while it sits behind a giant and another slot runs nothing (:mod:`bench.tails`). A second list has two
+giants in one batch near its end, where nothing else is left for the other slot. The picture shows of each list the
+watched run with the most tails taken back, whole and around one giant.
 
 Run ``python -m bench.experiments.giants``; ``--quick`` for a look. It fails if a result is wrong; it judges no figure.
 """
@@ -195,7 +195,7 @@ def told(
         workload.name,
         run,
         seconds,
-        max(workload.work_s / slots, max(long_s for _, long_s in items)),
+        max(workload.work_s / slots, *(long_s for _, long_s in items)),
         rows,
         handed,
         tails(taken, rows, large),
@@ -312,13 +312,19 @@ def _legend(canvas: Any) -> None:
 # --- the command ----------------------------------------------------------------------------------
 
 
+_WATCHED = (
+    "On workers that are watched; tasks also note their times. The ideal is work / p, or one giant if that is longer. "
+    "A task is trapped while it sits behind a giant and another slot runs nothing.\n"
+)
+
+
 def adapters(slots: int) -> list[Adapter]:
     """Who runs the list."""
     return [Sequential(), LbnetService(slots), *(ProcessPool(slots, chunksize) for chunksize in (1, 100, 1_000))]
 
 
 def figures(comparison: Comparison) -> list[list[Cell]]:
-    """With ``FIGURE_COLUMNS``: efficiency against the sequential loop of this run, and against work / p by construction."""
+    """With ``FIGURE_COLUMNS``: efficiency against the sequential loop of this run, and against work / p."""
     lines: list[list[Cell]] = []
     for row in comparison.rows:
         if not row.measured:
@@ -366,12 +372,10 @@ def publish(options: argparse.Namespace, comparison: Comparison, runs: Sequence[
     reasons = notes([comparison])
     parts_of_page = [
         f"# giants: {options.question}\n",
-        f"{comparison.workload.name}: {comparison.workload.work_s:.2f} s of work, {options.workers} slots, "
-        f"{options.repeat} runs of each, interleaved.\n",
+        _conditions(comparison, options),
         markdown_table(FIGURE_COLUMNS, figures(comparison)),
         *([] if not reasons else ["Without a figure:\n", "".join(f"- {reason}\n" for reason in reasons)]),
-        "On workers that are watched; tasks also note their times. The ideal is work / p, or one giant if that is longer. "
-        "A task is trapped while it sits behind a giant and another slot runs nothing.\n",
+        _WATCHED,
         markdown_table(WATCHED_COLUMNS, [run.line() for run in runs]),
         *(verdict(runs, name) for name in dict.fromkeys(run.name for run in runs)),
         machine_line(options.machine),
@@ -386,6 +390,14 @@ def publish(options: argparse.Namespace, comparison: Comparison, runs: Sequence[
     return int(comparison.failed)
 
 
+def _conditions(comparison: Comparison, options: argparse.Namespace) -> str:
+    workload = comparison.workload
+    return (
+        f"{workload.name}: {workload.work_s:.2f} s of work, {options.workers} slots, {options.repeat} runs of each, "
+        "interleaved.\n"
+    )
+
+
 def verdict(runs: Sequence[Watched], name: str) -> str:
     """One sentence on a list: how long a task was trapped at most, and beside that a giant."""
     mine = [run for run in runs if run.name == name]
@@ -393,8 +405,8 @@ def verdict(runs: Sequence[Watched], name: str) -> str:
     giant_s = statistics.median(row.seconds for run in mine for row in run.giants)
     wait_s = max(run.wait_s for run in mine)
     return (
-        f"{name}: no task was trapped behind a giant for longer than {worst:.3f} s, and none waited there for longer than "
-        f"{wait_s:.3f} s, also while all slots ran giants; a giant took {giant_s:.3f} s (median).\n"
+        f"{name}: no task was trapped behind a giant for longer than {worst:.3f} s, and none waited there for longer "
+        f"than {wait_s:.3f} s, also while all slots ran giants; a giant took {giant_s:.3f} s (median).\n"
     )
 
 
