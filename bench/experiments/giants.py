@@ -258,12 +258,13 @@ def _lanes(axes: Any, run: Watched, near: tuple[float, float] | None) -> None:
         axes.broken_barh(stretches, (place - 0.12, 0.24), facecolor=_SMALL, edgecolor=_SMALL, linewidth=0.5)
         bars = [(row.began_s, row.seconds) for row in run.giants if row.lane == lane]
         axes.broken_barh(bars, (place - 0.3, 0.6), facecolor=_GIANT, edgecolor="white", linewidth=0.8)
+    begin_s, end_s = near or (0.0, run.seconds)
     for tail in run.behind:
-        if near is None or near[0] <= tail.at_s <= near[1]:
-            _arrows(axes, tail, places)
+        if begin_s <= tail.at_s <= end_s:
+            _arrows(axes, tail, places, end_s - begin_s)
     axes.set_yticks(range(len(places)), [f"{lane.replace('/', ', slot ')}" for lane in places], fontsize=8)
     axes.set_ylim(len(places) - 0.4, -0.6)
-    axes.set_xlim(near or (0.0, run.seconds))
+    axes.set_xlim(begin_s, end_s)
     axes.tick_params(axis="x", labelsize=8)
     axes.set_xlabel("seconds from the call of map()", fontsize=8)
     if near is None:
@@ -281,7 +282,7 @@ def _lanes(axes: Any, run: Watched, near: tuple[float, float] | None) -> None:
     axes.set_title(title, fontsize=9, loc="left")
 
 
-def _arrows(axes: Any, tail: Tail, places: dict[str, int]) -> None:
+def _arrows(axes: Any, tail: Tail, places: dict[str, int], span_s: float) -> None:
     """From where a tail was taken back to where its first task began, in each lane."""
     here = places[tail.lane]
     axes.plot([tail.at_s], [here], marker="v", color="black", markersize=5, zorder=5)
@@ -289,9 +290,10 @@ def _arrows(axes: Any, tail: Tail, places: dict[str, int]) -> None:
         began = min((part.began_s for part in tail.ran if part.lane == lane), default=None)
         if began is None:
             continue
-        bend = "arc3,rad=-0.25" if place == here else "arc3,rad=0"
+        # A long way is bent less, so that it stays in the panel.
+        rad = -0.25 * min(1.0, 0.1 * span_s / max(began - tail.at_s, 1e-9)) if place == here else 0.0
         color = _SAME if place == here else _OTHER
-        arrow = {"arrowstyle": "->", "color": color, "linewidth": 1.2, "connectionstyle": bend}
+        arrow = {"arrowstyle": "->", "color": color, "linewidth": 1.2, "connectionstyle": f"arc3,rad={rad:.3f}"}
         axes.annotate("", xy=(began, place), xytext=(tail.at_s, here), arrowprops=arrow, zorder=4)
 
 
