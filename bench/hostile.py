@@ -41,9 +41,10 @@ class Hostile:
     pause_s: float = 0.0
     passed_bytes: int = 0
 
-    def ideal_s(self, slots: int) -> float | None:
-        """What nobody can beat; None where the work is nothing but bytes."""
-        least_s = max(self.slot_s + self.work_s / slots, self.pause_s * len(self.items()))
+    def ideal_s(self, slots: int, work_s: float | None = None) -> float | None:
+        """What nobody can beat, with ``work_s`` as it was measured; None where the work is nothing but bytes."""
+        shared_s = self.work_s if work_s is None else work_s
+        least_s = max(self.slot_s + shared_s / slots, self.pause_s * len(self.items()))
         return least_s or None
 
 
@@ -141,6 +142,18 @@ def lists(quick: bool) -> list[Hostile]:
         large_results(300 // few),
         large_results(300 // few, 0.02),
     ]
+
+
+def alone_s(hostile: Hostile) -> float | None:
+    """Seconds of the work in a loop in this process, without what every slot spends; None if there is no work."""
+    if not hostile.work_s:
+        return None
+    items = hostile.items()
+    hostile.fn(items[0])  # whatever is slow at first is so now
+    began_s = time.perf_counter()
+    for item in items:
+        hostile.fn(item)
+    return time.perf_counter() - began_s
 
 
 def problem(hostile: Hostile, items: Sequence[Any], results: Iterator[Any]) -> str:

@@ -3,8 +3,9 @@
 Items of 1 B and of 1 MB in one list; tasks of a microsecond and then of 10 ms, and the reverse; a function whose
 first call in a process takes a second; results of 1 MB for arguments of 100 B, and a consumer who takes these slowly.
 Each on a new cluster of two workers of one slot, several times, interleaved; each result is checked as it comes. The
-ideal is what every slot must spend plus an equal share of the rest, or the consumer's own time. The memory of each
-role is sampled: how far its largest process has grown, above what it was before the list, at most.
+ideal is what every slot must spend plus an equal share of the rest, which a loop in one process needs in the same
+run, or the consumer's own time. The memory of each role is sampled: how far its largest process has grown, above what
+it was before the list, at most.
 
 Run ``python -m bench.experiments.hostile_lists``; ``--quick`` for a look. It fails if a result is wrong; it judges no
 figure.
@@ -22,13 +23,13 @@ from pathlib import Path
 
 import lbnet
 from bench.experiments.memory import Flow, Reading, Sampler
-from bench.hostile import Hostile, lists, problem
+from bench.hostile import Hostile, alone_s, lists, problem
 from bench.report import Cell, Progress, as_json, machine_line, markdown_table, write_csv, write_text
 from bench.side_by_side import options_of
 
 ROLES = ("client", "controller", "worker", "slot")
 COLUMNS = (
-    "list", "tasks", "median_s", "min_s", "max_s", "ideal_s", "of_ideal", "passed_mb",
+    "list", "tasks", "alone_s", "median_s", "min_s", "max_s", "ideal_s", "of_ideal", "passed_mb",
     *(f"{role}_grown_mb" for role in ROLES), "repeats", "wrong",
 )  # fmt: skip
 SAMPLE_EVERY_S = 0.02
@@ -36,21 +37,27 @@ SAMPLE_EVERY_S = 0.02
 
 @dataclass
 class Outcome:
-    """What was measured of a list. ``grown_bytes`` is the most that a process of a role grew, over all runs."""
+    """What was measured of a list. ``alone_s`` are times of the work in a loop without lbnet, in the same run.
+
+    ``grown_bytes`` is the most that a process of a role grew, over all runs.
+    """
 
     hostile: Hostile
     slots: int
+    alone_s: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     grown_bytes: dict[str, int] = field(default_factory=dict)
     wrong: str = ""
 
     def row(self) -> dict[str, Cell]:
         """With ``COLUMNS``."""
-        ideal_s = self.hostile.ideal_s(self.slots)
+        work_s = statistics.median(self.alone_s) if self.alone_s else None
+        ideal_s = self.hostile.ideal_s(self.slots, work_s)
         median_s = statistics.median(self.seconds) if self.seconds else None
         return {
             "list": self.hostile.name,
             "tasks": len(self.hostile.items()),
+            "alone_s": work_s,
             "median_s": median_s,
             "min_s": min(self.seconds, default=None),
             "max_s": max(self.seconds, default=None),
@@ -100,6 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for run in range(options.repeat):
             for outcome in outcomes:
                 progress(f"{outcome.hostile.name}, run {run + 1} of {options.repeat}")
+                work_s = alone_s(outcome.hostile)
+                if work_s is not None:
+                    outcome.alone_s.append(work_s)
                 run_once(outcome)
     finally:
         progress.close()

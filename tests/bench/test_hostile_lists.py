@@ -57,7 +57,18 @@ def test_the_ideal_is_what_nobody_can_beat() -> None:
     assert hostile.uneven_sizes(5, 1).ideal_s(2) is None
     assert hostile.short_then_long(100, 200).ideal_s(2) == pytest.approx(1.0, rel=0.01)
     assert hostile.slow_first_call(2_000, 0.001).ideal_s(2) == pytest.approx(hostile.FIRST_CALL_S + 1.0)
+    assert hostile.slow_first_call(2_000, 0.001).ideal_s(2, 4.0) == pytest.approx(hostile.FIRST_CALL_S + 2.0)
     assert hostile.large_results(300, 0.02).ideal_s(2) == pytest.approx(6.0)
+
+
+def test_work_alone_is_measured_without_the_first_call() -> None:
+    called: list[int] = []
+    one = Hostile("list", called.append, lambda: [1, 2], lambda _: None, work_s=1.0)
+    seconds = hostile.alone_s(one)
+    assert seconds is not None
+    assert seconds > 0
+    assert called == [1, 1, 2]
+    assert hostile.alone_s(replace(one, work_s=0.0)) is None
 
 
 def test_growth_is_that_of_the_process_that_grew_most() -> None:
@@ -70,10 +81,16 @@ def test_growth_is_that_of_the_process_that_grew_most() -> None:
 def test_a_row_has_medians_and_says_what_was_wrong() -> None:
     outcome = Outcome(hostile.short_then_long(100, 200), 2)
     assert outcome.row()["median_s"] is None
-    outcome = replace(outcome, seconds=[2.0, 4.0, 1.0], grown_bytes={"worker": 3_000_000}, wrong="result 1 is wrong")
+    outcome = replace(
+        outcome,
+        alone_s=[3.0, 2.0],
+        seconds=[2.0, 4.0, 1.0],
+        grown_bytes={"worker": 3_000_000},
+        wrong="result 1 is wrong",
+    )
     row = outcome.row()
     assert set(row) == set(hostile_lists.COLUMNS)
-    assert (row["median_s"], row["of_ideal"], row["worker_grown_mb"]) == (2.0, pytest.approx(0.5, rel=0.01), 3.0)
+    assert (row["median_s"], row["of_ideal"], row["worker_grown_mb"]) == (2.0, 0.625, 3.0)
     assert row["wrong"] == "result 1 is wrong"
 
 
