@@ -261,6 +261,9 @@ FETCH_BYTES = 4 << 20
 REPORTS_KEPT = 1_000
 """Reports of ended jobs that the controller remembers."""
 
+STAYS_KEPT = 10_000
+"""Workers that have left, of which the controller remembers when they were there: balance reports count their slots."""
+
 DURATION_FUNCTIONS_MAX = 1_000
 """Functions whose measured durations are remembered, the latest used."""
 

@@ -231,12 +231,78 @@ class WorkerReport:
     refusals: int = 0
 
 
+CAUSES = (
+    "start", "serialising", "network", "waiting for work", "tail", "failures", "other jobs", "unknown",
+)  # fmt: skip
+"""Where slot seconds of a job may go that are not spent in tasks: :mod:`lbnet.core.gap` says what each counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBalance:
+    """Where the time of one worker's slots went.
+
+    Attributes:
+        name: of the worker.
+        slots: how many it has.
+        slot_s: seconds that they were there for the job, together.
+        busy_s: of those, spent in tasks whose results counted.
+        causes: the others, by cause. Together with ``busy_s`` they are ``slot_s``.
+        answered: whether it was there to say so. Of one that was not, only what the controller knows is counted.
+    """
+
+    name: str
+    slots: int
+    slot_s: float
+    busy_s: float
+    causes: dict[str, float]
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceReport:
+    """How far a job was from the ideal, and why.
+
+    Attributes:
+        makespan_s: T_p, from the submission of the job to its end, or until now.
+        slots: p, on average over that time.
+        slot_s: p * T_p: seconds that slots were there for the job, together.
+        busy_s: of those, spent in tasks whose results counted.
+        causes: the others in seconds, by :data:`CAUSES`. Their sum is ``slot_s - busy_s``.
+        workers: the same for each worker that was there.
+        advice: what would help, in one sentence; empty if nothing is known to.
+    """
+
+    makespan_s: float
+    slots: float
+    slot_s: float
+    busy_s: float
+    causes: dict[str, float]
+    workers: tuple[WorkerBalance, ...]
+    advice: str = ""
+
+    @property
+    def ideal_s(self) -> float:
+        """The makespan if all slots had been busy all the time, with the same work."""
+        return self.busy_s / self.slots if self.slots > 0 else 0.0
+
+    @property
+    def gap_s(self) -> float:
+        """How much longer it took."""
+        return self.makespan_s - self.ideal_s
+
+    @property
+    def gap_percent(self) -> float:
+        """The same, in percent of the ideal; 0 if nothing was done."""
+        return 100 * self.gap_s / self.ideal_s if self.ideal_s > 0 else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class JobReport:
     """The balance of one job, in the terms of Kumar, Grama and Vempaty (1994).
 
     ``slots`` is p, ``makespan_s`` T_p, ``busy_s`` T_1 as the slots measured it (seconds spent in
-    the user's functions). ``requeues`` are the ``requeued`` tasks by what made them be placed again.
+    the user's functions). ``requeues`` are the ``requeued`` tasks by what made them be placed again. ``balance`` is
+    there when it was asked for.
     """
 
     job: JobId
@@ -258,6 +324,7 @@ class JobReport:
     busy_s: float
     workers: tuple[WorkerReport, ...]
     requeues: dict[str, int] = field(default_factory=dict)
+    balance: BalanceReport | None = None
 
     @property
     def overhead_s(self) -> float:

@@ -319,17 +319,19 @@ class Client(Executor):
 
     # --- facts --------------------------------------------------------------------------------------
 
-    def report(self, job: int | Results[Any] | Future[Any]) -> JobReport:
-        """The balance of a job: makespan T_p, busy time T_1, overhead, speedup, efficiency, and each worker's share.
+    def report(self, job: int | Results[Any] | Future[Any], *, balance: bool = False) -> JobReport:
+        """The report of a job: makespan T_p, busy time T_1, overhead, speedup, efficiency, and each worker's share.
 
         Args:
             job: what ``map`` or ``submit`` returned, or its ``job``.
+            balance: ask all workers where the time of their slots went: the answer is ``report.balance``, the gap to
+                the ideal by cause, in seconds, with advice if there is any.
 
         Raises:
             UsageError: the controller knows no such job (any more).
             ConnectionLostError: the link is gone.
         """
-        return self._ask_of_job("report", job)
+        return self._ask_of_job("balance" if balance else "report", job)
 
     def cancel(self, job: int | Results[Any] | Future[Any]) -> JobReport:
         """End a whole job, of whoever it is: what waits is dropped, and what runs is ended after a moment.
@@ -348,7 +350,8 @@ class Client(Executor):
 
     def _ask_of_job(self, what: str, job: int | Results[Any] | Future[Any]) -> JobReport:
         number, _ = self._job_and_item(what, job, None)
-        facts = self._session.connection.ask(what, number)
+        timeout_s = _ENQUIRY_TIMEOUT_S if what == "balance" else limits.CONNECT_TIMEOUT_S
+        facts = self._session.connection.ask(what, number, timeout_s=timeout_s)
         if facts is None:
             raise UsageError(f"the controller knows no job {number}; it remembers the last {limits.REPORTS_KEPT:,}")
         return job_report(facts)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
-from lbnet.types import ClusterStatus, JobReport, WorkerReport, WorkerStatus
+from lbnet.types import BalanceReport, ClusterStatus, JobReport, WorkerBalance, WorkerReport, WorkerStatus
 
 R = TypeVar("R")
 
@@ -19,7 +19,13 @@ def _record(cls: type[R], facts: Mapping[str, Any], **more: Any) -> R:
 
 def job_report(facts: Mapping[str, Any]) -> JobReport:
     """The report of a job."""
-    return _record(JobReport, facts, workers=tuple(_record(WorkerReport, worker) for worker in facts["workers"]))
+    workers, balance = tuple(_record(WorkerReport, worker) for worker in facts["workers"]), facts.get("balance")
+    return _record(JobReport, facts, workers=workers, balance=None if balance is None else _balance(balance))
+
+
+def _balance(facts: Mapping[str, Any]) -> BalanceReport:
+    workers = tuple(_record(WorkerBalance, worker) for worker in facts["workers"])
+    return _record(BalanceReport, facts, workers=workers)
 
 
 def cluster_status(facts: Mapping[str, Any]) -> ClusterStatus:
@@ -35,4 +41,7 @@ def cluster_status(facts: Mapping[str, Any]) -> ClusterStatus:
 def job_facts(report: JobReport) -> dict[str, Any]:
     """A report as plain facts, with what is derived from them."""
     derived = {name: getattr(report, name) for name in ("overhead_s", "speedup", "efficiency", "balanced")}
-    return asdict(report) | derived
+    facts = asdict(report) | derived
+    if report.balance is not None:
+        facts["balance"] |= {name: getattr(report.balance, name) for name in ("ideal_s", "gap_s", "gap_percent")}
+    return facts

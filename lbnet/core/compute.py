@@ -11,6 +11,7 @@ from typing import Any
 
 from lbnet import limits
 from lbnet.core import batching, effects, events
+from lbnet.core.account import Accounts
 from lbnet.core.attempts import Resting, delay_s, is_worth_a_retry
 from lbnet.core.blame import last_failure
 from lbnet.core.durations import Durations
@@ -87,6 +88,7 @@ class Compute:
         self.queue = WorkQueue(self._durations, self._priority)
         self.results = UnkeptResults(self._tell)
         self.slots = [Slot(SlotId(number)) for number in range(slots)]
+        self.accounts = Accounts(slots)
         self._children: dict[RunId, list[Batch]] = {}
         self._resting = Resting()
         self._outputs: dict[SlotId, events.SlotOutput] = {}
@@ -175,7 +177,11 @@ class Compute:
     def feed(self) -> None:
         """Hand queued tasks to slots: first to those that have none, then ahead of time."""
         if self.results.size_bytes > limits.UNKEPT_BYTES_MAX:
+            if self.queue.tasks:
+                self.accounts.hold_up(self._view.now)
             return  # nobody keeps what would come of them
+        if self.accounts.held_up:
+            self.accounts.go_on(self._view.now)
         queue, slots = self.queue, self.slots
         for held in range(limits.SLOT_BATCHES_AHEAD if queue.tasks else 0):
             for slot in slots:
@@ -206,6 +212,7 @@ class Compute:
         self._runs += len(batch)
         if not slot.tickets:
             slot.moved_at = self._view.now
+        self.accounts.began(slot.id, batch.job, self._view.now, front=not slot.tickets)
         slot.tickets.append(ticket)
         options = job.options
         self._do(
@@ -306,6 +313,7 @@ class Compute:
     def end_job(self, number: JobId) -> None:
         """Drop what is still held of a job; what runs of it goes on, and nobody hears of it."""
         del self.jobs[number]
+        self.accounts.ended(number, self._view.now)
         self.results.forget(number)
         self.queue.drop_job(number)
         self._resting.drop(lambda batch: batch.job == number)
@@ -356,6 +364,7 @@ class Compute:
         """A slot process is up, and knows nothing yet."""
         slot = self.slots[event.slot]
         slot.ready = True
+        self.accounts.up(event.slot, self._view.now)
         slot.functions.clear()
 
     def slot_done(self, event: events.SlotDone) -> None:
@@ -374,17 +383,27 @@ class Compute:
             return
         told: list[Group] = []
         spawned: list[Batch] = []
+        seconds = longest_s = 0.0
+        finished = 0
         for group in groups:
             for member in group.members:
                 slot.reported(ticket.batch.job, member)
-            self._durations.observe(ticket.batch.payload.function, group.tasks, group.seconds)
+            tasks = group.tasks
+            self._durations.observe(ticket.batch.payload.function, tasks, group.seconds)
+            seconds += group.seconds
+            finished += tasks
+            if tasks and group.seconds > longest_s * tasks:
+                longest_s = group.seconds / tasks
             if group.kind == FAILED:
                 self._drop_children(RunId(ticket.first_run + group.members[0].lo - ticket.batch.lo))
-            if not self._retry(job, ticket, group):
+            if self._retry(job, ticket, group):
+                self.accounts.retried(ticket.batch.job, group.seconds)
+            else:
                 complete = self._complete(group)
                 told.append(complete)
                 for member in complete.members:
                     spawned.extend(member.children)
+        self.accounts.reported(slot.id, ticket.batch.job, self._view.now, seconds, finished, longest_s)
         if spawned:
             self.share_functions(spawned)
         if told:
@@ -449,6 +468,7 @@ class Compute:
         """Its tasks may come, if they do not already."""
         if job not in self.jobs:
             self.jobs[job] = HeldJob(options, self._strays.pop(job, {}))
+            self.accounts.opened(job, self._view.now)
 
     def share_functions(self, batches: Iterable[Batch]) -> None:
         """Before the controller hears of tasks, it must have their functions: who taught them to us may be lost."""
@@ -471,6 +491,7 @@ class Compute:
             return
         slot.tickets.remove(ticket)
         slot.moved_at = self._view.now
+        self.accounts.over(slot.id, slot.tickets[0].batch.job if slot.tickets else None, self._view.now)
         back = ticket.cut(event.ran_to)
         if ticket.over:
             return
@@ -497,6 +518,7 @@ class Compute:
         """Only the task that ran is blamed; all others of the slot go back to the queue."""
         slot = self.slots[event.slot]
         slot.ready = False
+        self.accounts.died(event.slot, self._view.now)
         output = self._outputs.pop(event.slot, None)
         tickets = list(slot.all_tickets())
         slot.tickets.clear()

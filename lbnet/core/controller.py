@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lbnet import limits
-from lbnet.core import checks, effects, events, placement
+from lbnet.core import checks, effects, events, gap, placement
+from lbnet.core.account import Account
 from lbnet.core.balancer import Balancer, Load
 from lbnet.core.clients import Clients
 from lbnet.core.durations import Durations
@@ -26,6 +27,7 @@ from lbnet.core.introductions import Introductions
 from lbnet.core.job import Job, Tally
 from lbnet.core.jobs import Jobs
 from lbnet.core.liveness import Liveness
+from lbnet.core.presence import Presence
 from lbnet.core.promises import Promises
 from lbnet.core.rebuilding import rebuilt
 from lbnet.core.recovery import Recovery
@@ -37,6 +39,7 @@ from lbnet.types import (
     ClusterStatus,
     Group,
     JobId,
+    JobReport,
     PeerId,
     WorkerStatus,
 )
@@ -106,6 +109,7 @@ class Controller:
         )
         self._enquiries = Enquiries(self._send)
         self._following = Following(self._send, lambda: self._workers)
+        self._presence = Presence()
         self._strategy = strategy
         self._placement = placement
         self._version = version
@@ -274,6 +278,7 @@ class Controller:
             return
         self._workers[event.peer] = _Worker(event.name, event.host, event.pid, event.slots, event.address)
         self._balancer.joined(event.peer, event.address)
+        self._presence.joined(event.peer, event.name, event.slots, self._now, back=event.back)
         self._recovery.joined(event.peer, self._now)
         self._following.joined(event.peer)
         self._no_workers_at = None
@@ -293,6 +298,7 @@ class Controller:
     def _lose(self, peer: PeerId, reason: str, *, on_purpose: bool) -> None:
         """A worker is gone: forget its flags, and ask the living who holds what. One that took leave held nothing."""
         worker = self._workers.pop(peer)
+        self._presence.left(peer, self._now)
         self._promises.forget_worker(peer)
         self._wet.discard(peer)
         if not worker.leaving:
@@ -424,6 +430,9 @@ class Controller:
         if message.what in _ASKED_OF_WORKERS:
             self._enquire(peer, message)
             return
+        if message.what == "balance" and self.job(message.job) is not None:
+            self._ask_for_balance(peer, message)
+            return
         facts: dict[str, Any] | None = None
         if message.what == "status":
             facts = asdict(self.status())
@@ -441,6 +450,48 @@ class Controller:
             facts["recovering"] = self._recovery.asking
         names = {number: worker.name for number, worker in self._workers.items()}
         self._enquiries.begin(peer, message, names, facts, self._now)
+
+    def _ask_for_balance(self, peer: PeerId, message: messages.Ask) -> None:
+        job, names = self.job(message.job), {number: worker.name for number, worker in self._workers.items()}
+        assert job is not None, "somebody has looked"
+
+        def conclude(facts: dict[str, Any]) -> dict[str, Any]:
+            answers = {PeerId(answer["id"]): Account.of(answer) for answer in facts["workers"]}
+            return asdict(self.report_of(job, answers))
+
+        self._enquiries.begin(peer, message, names, {}, self._now, conclude)
+
+    def report_of(self, job: Job, accounts: Mapping[PeerId, Account | None]) -> JobReport:
+        """The report of a job with its balance: what each worker that could be asked has said of its slots' time."""
+        begin, end = job.opened_at, self._now if job.ended_at is None else job.ended_at
+        shares = [
+            gap.Share(
+                name=stay.name,
+                slots=stay.slots,
+                stay_s=stay_s,
+                busy_s=tally.busy_s if tally is not None else 0.0,
+                dropped_s=tally.dropped_s if tally is not None else 0.0,
+                elsewhere_s=self._elsewhere_s(peer, job, begin, end),
+                answered=peer in accounts,
+                account=accounts.get(peer),
+            )
+            for peer, stay, stay_s in self._presence.during(begin, end)
+            for tally in (job.tallies.get(peer),)
+        ]
+        balance = gap.balance(end - begin, shares, over=job.ended_at is not None)
+        return replace(job.report(self._now), balance=balance)
+
+    def _elsewhere_s(self, peer: PeerId, job: Job, begin: float, end: float) -> float:
+        """What a worker spent in tasks of other jobs between two times, if it spent it evenly."""
+        seconds = 0.0
+        for other in self._jobs.all():
+            tally = other.tallies.get(peer) if other is not job else None
+            if tally is not None:
+                other_end = self._now if other.ended_at is None else other.ended_at
+                shared_s = min(end, other_end) - max(begin, other.opened_at)
+                if shared_s > 0:
+                    seconds += tally.busy_s * shared_s / (other_end - other.opened_at)
+        return seconds
 
     def _on_follow(self, peer: PeerId, message: messages.Follow) -> None:
         self._following.follows(peer, message)

@@ -1,4 +1,4 @@
-"""Questions of clients that only workers can answer: what tasks have printed, and where a task is.
+"""Questions of clients that only workers can answer: what tasks have printed, where a task is, where the time went.
 
 The controller passes a question on to all workers, and answers when all have, or when those that have not were given
 enough time. It must not know what the questions mean.
@@ -18,13 +18,17 @@ from lbnet.types import JobId, PeerId
 
 @dataclass(slots=True)
 class _Enquiry:
-    """What a client asked, and what was answered so far. ``pending``: the workers that were not heard, by name."""
+    """What a client asked, and what was answered so far. ``pending``: the workers that were not heard, by name.
+
+    ``conclude`` makes the answer of all facts.
+    """
 
     client: PeerId
     request: int
     facts: dict[str, Any]
     until: float
     pending: dict[PeerId, str]
+    conclude: Callable[[dict[str, Any]], Any]
     answers: list[dict[str, Any]] = field(default_factory=list)
     chars: int = 0
     left_out: list[str] = field(default_factory=list)
@@ -49,6 +53,7 @@ class Enquiries:
         workers: Mapping[PeerId, str],
         facts: dict[str, Any],
         now: float,
+        conclude: Callable[[dict[str, Any]], Any] | None = None,
     ) -> None:
         """Ask all workers.
 
@@ -58,9 +63,13 @@ class Enquiries:
             workers: their names.
             facts: what is known here: the answer begins with it.
             now: the time.
+            conclude: makes the answer of these facts, with those of the workers (``workers``) and the names of those
+                that did not answer (``silent``); without it, they are the answer.
         """
         self._count += 1
-        enquiry = _Enquiry(client, question.request, facts, now + limits.ENQUIRY_S, dict(workers))
+        enquiry = _Enquiry(
+            client, question.request, facts, now + limits.ENQUIRY_S, dict(workers), conclude or _as_they_are
+        )
         self._open[self._count] = enquiry
         if len(self._open) > limits.ENQUIRIES_MAX:
             enquiry.left_out += enquiry.pending.values()
@@ -107,7 +116,11 @@ class Enquiries:
         if not enquiry.pending:
             del self._open[number]
             facts = {**enquiry.facts, "workers": enquiry.answers, "silent": enquiry.left_out}
-            self._send(enquiry.client, messages.Answer(enquiry.request, json.dumps(facts)))
+            self._send(enquiry.client, messages.Answer(enquiry.request, json.dumps(enquiry.conclude(facts))))
+
+
+def _as_they_are(facts: dict[str, Any]) -> dict[str, Any]:
+    return facts
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -37,7 +37,10 @@ _DROPPED = "a combined value was dropped"
 
 @dataclass(slots=True)
 class Tally:
-    """One worker's share of a job, as far as it has told. ``granted``: tasks that it got from the controller itself."""
+    """One worker's share of a job, as far as it has told. ``granted``: tasks that it got from the controller itself.
+
+    ``dropped_s``: of ``busy_s``, what was dropped as it came, since this controller was started.
+    """
 
     name: str
     slots: int
@@ -48,6 +51,7 @@ class Tally:
     asks: int = 0
     refusals: int = 0
     granted: int = 0
+    dropped_s: float = 0.0
 
     def report(self) -> WorkerReport:
         """The same, for people."""
@@ -170,8 +174,11 @@ class Job:
         for group in record.groups:
             # Not when it is committed: that may be much later, by another worker's RESULT.
             tally.tasks += group.tasks
-            tally.busy_s += checks.plausible_s(group.seconds)
-            self._commit(group)
+            seconds = checks.plausible_s(group.seconds)
+            tally.busy_s += seconds
+            dropped = self._commit(group)
+            if dropped:
+                tally.dropped_s += seconds * dropped / group.tasks
 
     def _ended(self, record: records.Ended) -> None:
         if record.state == "failed":
@@ -194,7 +201,11 @@ class Job:
 
     # --- committing -------------------------------------------------------------------------------
 
-    def _commit(self, group: Group) -> None:
+    def _commit(self, group: Group) -> int:
+        """Take a result. Returns how many of its tasks were of no use."""
+        ledger = self.ledger
+        before = ledger.duplicates + ledger.orphans
+        again = 0
         for news in self.ledger.commit(group):
             if isinstance(news, Committed):
                 self._committed(news)
@@ -205,7 +216,10 @@ class Job:
                     self._tell_failure(news.root, news.failure, spawned=True)
             else:
                 assert isinstance(news, Requeue)
+                again += news.hi - news.lo
                 self.requeue(news.origin, news.lo, news.hi, _DROPPED)
+        # What waited for this result is dropped or committed with it: it may be another worker's.
+        return min(ledger.duplicates + ledger.orphans - before + again, group.tasks)
 
     def _committed(self, news: Committed) -> None:
         group = news.group

@@ -13,6 +13,7 @@ from typing import Any
 
 from lbnet import limits
 from lbnet.core import checks, effects, events
+from lbnet.core.account import Account
 from lbnet.core.balancer import Load
 from lbnet.core.compute import Compute
 from lbnet.core.decisions import carry_out
@@ -136,6 +137,10 @@ class Worker:
         """All tasks that this worker holds: queued, running, or sent and not yet acknowledged."""
         return [*self._compute.held(), *self._exchange.spans()]
 
+    def account(self, job: JobId) -> Account | None:
+        """Where the time of the slots went for a job; None if nothing is known of it here (any more)."""
+        return self._compute.accounts.of(job, self._view.now)
+
     # --- after every event ----------------------------------------------------------------------
 
     def _look_at_links(self) -> None:
@@ -257,6 +262,7 @@ class Worker:
             view.listed = True
             if view.told_idle_s <= 0:
                 self._withdraw()  # the controller forgets the offer of a worker that has run dry
+            self._compute.accounts.asked(view.now)
             self._tell(messages.Idle(view.told_idle_s))
 
     def _withdraw(self) -> None:
@@ -303,6 +309,7 @@ class Worker:
                 return
         self._do(effects.Send(peer, messages.Ack(message.transfer)))
         self._exchange.work_came(message.donor)
+        self._compute.accounts.answered(self._view.now)
         self._view.told_idle_s = None
         self._view.unit_completed = True
         self._view.placed = message.donor == CONTROLLER
@@ -350,6 +357,7 @@ class Worker:
         self._exchange.is_offered(peer, message.surplus_s)
 
     def _on_no_work(self, peer: PeerId, message: messages.NoWork) -> None:  # noqa: ARG002
+        self._compute.accounts.answered(self._view.now)
         if not self._exchange.is_refused(message):
             self._view.told_idle_s = None
 
@@ -399,6 +407,10 @@ class Worker:
         self._tell(messages.Inventory(message.round, tuple(self.held())))
 
     def _on_enquire(self, peer: PeerId, message: messages.Enquire) -> None:  # noqa: ARG002
+        if message.what == "balance":
+            account = self.account(message.job)
+            self._tell(messages.Enquired(message.enquiry, json.dumps({} if account is None else account.facts())))
+            return
         if message.what != "explain":
             self._printing.enquire(message)
             return

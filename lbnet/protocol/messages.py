@@ -274,7 +274,8 @@ class JobEnded:
 class Ask:
     """Client → controller: ``what`` is one of the following. ANSWER follows.
 
-    ``status``; ``report`` of a job; ``cancel``, which ends a job; ``logs``, what its tasks have printed, or only item
+    ``status``; ``report`` of a job; ``balance``, the same with where the time of all slots went, which workers are
+    asked for; ``cancel``, which ends a job; ``logs``, what its tasks have printed, or only item
     ``index``; ``explain``, where item ``index`` of it is. After the answer to ``flush``, all has been said that tasks
     of the job had printed before. ``index`` is -1 where it means nothing.
     """
@@ -310,7 +311,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Enquire:
-    """Controller → worker: a client's question, ``logs``, ``explain`` or ``flush``. ENQUIRED follows."""
+    """Controller → worker: a client's question, ``logs``, ``explain``, ``flush`` or ``balance``. ENQUIRED follows."""
 
     enquiry: int
     what: str
