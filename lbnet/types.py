@@ -295,6 +295,10 @@ class BalanceReport:
         """The same, in percent of the ideal; 0 if nothing was done."""
         return 100 * self.gap_s / self.ideal_s if self.ideal_s > 0 else 0.0
 
+    def figures(self) -> dict[str, float]:
+        """What is derived, by name."""
+        return {"ideal_s": self.ideal_s, "gap_s": self.gap_s, "gap_percent": self.gap_percent}
+
 
 @dataclass(frozen=True, slots=True)
 class JobReport:

@@ -27,6 +27,7 @@ from lbnet.workloads.uts_trees import NAMED_TREES, TreeCounts
         "lbnet demo",
         "lbnet demo --tree T3 --workers 4",
         "lbnet demo --tree default --json",
+        "lbnet demo --balance",
         "lbnet demo --connect 10.0.0.5:7077",
     ),
 )
@@ -55,6 +56,7 @@ from lbnet.workloads.uts_trees import NAMED_TREES, TreeCounts
     type=click.Path(path_type=Path),
     help="Record which tasks run and for how long, for the simulator to replay. FILE is new, and there at the end.",
 )
+@click.option("--balance", is_flag=True, help="Show where the time of all slots went: the gap to the ideal, by cause.")
 @options.as_json
 @click.pass_context
 def command(
@@ -64,6 +66,7 @@ def command(
     workers: int,
     strategy: str,
     trace: Path | None,
+    balance: bool,
     as_json: bool,
 ) -> None:
     """Count the nodes of an unbalanced tree on a controller and workers of this machine, or of a cluster, over TCP.
@@ -73,7 +76,7 @@ def command(
     et al. 2006), every node's hash is computed, and the published count must come out; if it does not, the exit
     code is 1.
     """
-    from lbnet.cli import show
+    from lbnet.cli import show, show_balance
     from lbnet.client.local_cluster import LocalCluster
     from lbnet.work import run_unit
     from lbnet.workloads import uts
@@ -110,7 +113,7 @@ def command(
                 run_unit, [uts.root(named.parameters)], reduce=uts.combine
             )
             (found,) = results
-        report = client.report(results)
+        report = client.report(results, balance=balance)
     right = named.expected is None or found == named.expected
     if as_json:
         click.echo(json.dumps(_facts(tree, found, named.expected, report, right), indent=2))
@@ -124,6 +127,9 @@ def command(
             f"{count(_moved(report), 'batch', 'batches')} moved between workers; "
             f"{_nodes_per_s(found, report):,.0f} nodes/s, every hash computed"
         )
+        if report.balance is not None:
+            click.echo()
+            show_balance.balance(report.balance)
         if trace is not None and trace.exists():
             click.echo(f"recorded in {trace}")
     ctx.exit(0 if right else 1)

@@ -51,6 +51,7 @@ _FAILURES_SHOWN_MAX = 1_000
 @click.option(
     "--task-timeout", type=click.FloatRange(0), default=0.0, help="Seconds that one item may take.  [default: no limit]"
 )
+@click.option("--balance", is_flag=True, help="At the end, show on standard error where the time of all slots went.")
 @options.connect("The controller.  [default: the cores of this machine]")
 @click.pass_context
 def command(
@@ -61,6 +62,7 @@ def command(
     numbered: bool,
     retries: int,
     task_timeout: float,
+    balance: bool,
     connect: Address | None,
 ) -> None:
     """Call FUNCTION on every line of ITEMS.jsonl, on a cluster or on the cores of this machine.
@@ -83,7 +85,8 @@ def command(
         progress = sys.stderr.isatty() and not out.isatty()
         lines = _lines(source, failures, counted=progress)
         view = client.with_options(name=function, retries=retries, task_timeout_s=task_timeout)
-        for line, value in lines.numbered(view.map(fn, lines, progress=progress, return_exceptions=True)):
+        results = view.map(fn, lines, progress=progress, return_exceptions=True)
+        for line, value in lines.numbered(results):
             try:
                 text = value if isinstance(value, BaseException) else as_json(value, line if numbered else None)
             except ValueError as error:
@@ -93,6 +96,11 @@ def command(
             else:
                 good += 1
                 out.write(text + "\n")
+        report = client.report(results, balance=True).balance if balance else None
+    if report is not None:
+        from lbnet.cli import show_balance
+
+        show_balance.balance(report, err=True)
     if failures.count:
         click.echo(f"lbnet: {failures.count:,} of {good + failures.count:,} lines failed", err=True)
     ctx.exit(1 if failures.count else 0)

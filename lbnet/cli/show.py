@@ -135,15 +135,17 @@ def figures(report: JobReport) -> str:
     )
 
 
-def console() -> Console:
-    """Standard output. It leaves texts as they are: a name may look like markup or an emoji."""
-    return Console(markup=False, emoji=False, highlight=False)
+def console(*, err: bool = False) -> Console:
+    """Standard output, or error. It leaves texts as they are: a name may look like markup or an emoji."""
+    return Console(markup=False, emoji=False, highlight=False, stderr=err)
 
 
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def table(title: str, columns: tuple[Column, ...], records: Iterable[Any], whole: Any = None) -> None:
+def table(
+    title: str, columns: tuple[Column, ...], records: Iterable[Any], whole: Any = None, *, err: bool = False
+) -> None:
     """Print a table as wide as it needs; in a terminal, without the columns that do not fit and can be spared.
 
     Args:
@@ -151,9 +153,10 @@ def table(title: str, columns: tuple[Column, ...], records: Iterable[Any], whole
         columns: what is shown of a record.
         records: one for each row.
         whole: a record for a row below the others, apart from them.
+        err: print it on standard error.
     """
     records = list(records)
-    out = console()
+    out = console(err=err)
     shown = list(columns)
     made = _table(title, shown, records, whole)
     while out.is_terminal and _width(out, made) > out.width and max(column.spare for column in shown):

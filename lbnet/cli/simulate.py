@@ -209,6 +209,7 @@ def _cost(texts: Sequence[str]) -> dict[str, float | int | None]:
     help="Simulate so many points at the same time.  [default: one for each core]",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Say on standard error how long each simulation took.")
+@click.option("--balance", is_flag=True, help="Show where the time of all slots went: the gap to the ideal, by cause.")
 @options.as_json
 @click.pass_context
 def command(

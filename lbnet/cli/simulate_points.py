@@ -47,6 +47,7 @@ class Setting:
     joins: tuple[float, ...] = ()
     leaves: tuple[tuple[float, int], ...] = ()
     timeline: bool = False
+    balance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ def run(point: Point) -> Outcome:
             joins=setting.joins,
             leaves=setting.leaves,
             timeline=setting.timeline,
+            balance=setting.balance,
         )
     except UsageError as error:
         raise UsageError(f"{point.title}: {error}") from None

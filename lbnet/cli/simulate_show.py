@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from lbnet.cli import show
+from lbnet.cli import show, show_balance
 from lbnet.cli.count import count
 from lbnet.cli.simulate_points import Outcome, Recording
 from lbnet.version import VERSION
@@ -118,6 +118,10 @@ def _one(outcome: Outcome) -> None:
     if had_work < there:
         click.echo(f"{there - had_work:,} of {count(there, 'worker')} had no work at all")
     click.echo(show.figures(result.report))
+    if result.report.balance is not None:
+        click.echo()
+        show_balance.balance(result.report.balance, each_end=_EACH_END)
+        click.echo()
     click.echo(f"controller {100 * result.controller_busy:.1f} % busy, {figures.controller_messages_s:,.0f} messages/s")
     click.echo(
         f"{count(figures.batches_moved, 'batch', 'batches')} moved between workers; "

@@ -43,5 +43,5 @@ def job_facts(report: JobReport) -> dict[str, Any]:
     derived = {name: getattr(report, name) for name in ("overhead_s", "speedup", "efficiency", "balanced")}
     facts = asdict(report) | derived
     if report.balance is not None:
-        facts["balance"] |= {name: getattr(report.balance, name) for name in ("ideal_s", "gap_s", "gap_percent")}
+        facts["balance"] |= report.balance.figures()
     return facts

@@ -94,7 +94,8 @@ def advice(report: BalanceReport, evidence: Evidence) -> str:
 
 
 _REMEDY = {
-    "start": "the job was short; one job of more items, on a cluster that is kept open, begins once",
+    "start": "until slots were up and had their first task; one job of more items, on a cluster that is kept open, "
+    "begins once",
     "network": "work was on its way; tasks that do more, or workers that are nearer, need fewer messages",
     "waiting for work": "the input came more slowly than it was worked off, or tasks split too late",
     "tail": "slots had run out while the last tasks ran; submit long tasks first, or split them",

@@ -32,6 +32,7 @@ def simulate(
     joins: Sequence[float] = (),
     leaves: Sequence[tuple[float, int]] = (),
     timeline: bool = False,
+    balance: bool = False,
 ) -> SimulationResult:
     """Run one job on a cluster that exists only in virtual time. The same arguments give the same result, anywhere.
 
@@ -53,6 +54,7 @@ def simulate(
         joins: when further workers join, in virtual seconds after the job was opened.
         leaves: when which worker dies: virtual seconds after the job was opened, and the worker's number from 0.
         timeline: whether to record what each worker does when.
+        balance: whether to find out where the time of all slots went: ``result.report.balance``.
 
     Raises:
         UsageError: an argument is impossible, there is no such workload or strategy, the costs cannot be read, or the
@@ -82,6 +84,7 @@ def simulate(
         joins=joins,
         leaves=leaves,
         timeline=timeline,
+        balance=balance,
         load=load,
     )
 

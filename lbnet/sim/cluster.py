@@ -53,6 +53,7 @@ class Plan:
         timeline: whether to record what each worker does.
         events_max: see :class:`~lbnet.sim.engine.Engine`.
         virtual_s_max: see there.
+        balance: whether to ask the workers where the time of their slots went.
     """
 
     workload: Workload
@@ -68,6 +69,7 @@ class Plan:
     timeline: bool
     events_max: int
     virtual_s_max: float
+    balance: bool = False
 
 
 class Cluster:
@@ -173,7 +175,11 @@ class Cluster:
     def _report(self) -> JobReport:
         job = self.controller.core.job(self.client.job)
         assert job is not None, "the job was opened"
-        return job.report(self.engine.now)
+        if not self.plan.balance:
+            return job.report(self.engine.now)
+        # Not by messages: the run is over, and the same whether somebody asks or not.
+        accounts = {worker.peer: worker.core.account(job.id) for worker in self.workers if worker.alive}
+        return self.controller.core.report_of(job, accounts)
 
     # --- workers --------------------------------------------------------------------------------------
 

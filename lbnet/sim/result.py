@@ -64,6 +64,8 @@ class SimulationResult:
         """The same as plain data, for JSON."""
         facts = asdict(self)
         facts["report"] |= {"speedup": self.report.speedup, "overhead_s": self.report.overhead_s}
+        if self.report.balance is not None:
+            facts["report"]["balance"] |= self.report.balance.figures()
         return facts
 
 

@@ -38,6 +38,7 @@ def simulate_once(
     joins: Sequence[float] = (),
     leaves: Sequence[tuple[float, int]] = (),
     timeline: bool = False,
+    balance: bool = False,
     load: Callable[[str], Strategy] = registry.load,
     events_max: int = EVENTS_MAX,
     virtual_s_max: float = VIRTUAL_S_MAX,
@@ -57,6 +58,7 @@ def simulate_once(
         joins: when further workers join, in seconds after the job was opened.
         leaves: when which worker dies: seconds after the job was opened, and the worker's number from 0.
         timeline: whether to record what each worker does.
+        balance: whether the report says where the time of all slots went.
         load: makes the strategy of a name; give your own to try a strategy that is not installed.
         events_max: the run is given up after so many events.
         virtual_s_max: the run is given up after so many virtual seconds.
@@ -84,6 +86,7 @@ def simulate_once(
         costs=costs or Costs(),
         seed=seed,
         timeline=timeline,
+        balance=balance,
         events_max=events_max,
         virtual_s_max=virtual_s_max,
     )
