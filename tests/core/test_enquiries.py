@@ -84,3 +84,10 @@ def test_more_questions_than_anybody_has_are_not_passed_on() -> None:
     assert desk.answers() == []
     desk.begin()
     assert [answer["silent"] for answer in desk.answers()] == [["one", "two"]]
+
+
+def test_whoever_asks_may_make_the_answer_of_the_facts() -> None:
+    desk = Desk()
+    desk.core.begin(CLIENT, QUESTION, {ONE: "one"}, {"a": 1}, 0.0, lambda facts: {"keys": list(facts)})
+    desk.core.answered(ONE, Enquired(1, "{}"))
+    assert desk.answers() == [{"keys": ["a", "workers", "silent"]}]

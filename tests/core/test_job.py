@@ -231,3 +231,16 @@ def test_a_running_job_is_reported_up_to_now() -> None:
     assert (report.name, report.strategy, report.placement) == ("name", "sb", "spread")
     assert (report.done, report.outstanding, report.duplicates, report.requeued) == (1, 2, 1, 1)
     assert report.balanced
+
+
+def test_what_is_dropped_as_it_comes_is_known_by_worker() -> None:
+    job = job_of(4)
+
+    def send(worker: int, lo: int, hi: int, seconds: float) -> None:
+        group = Group(VALUES, b"", (Member(ROOT, lo, hi, lo, ROOT, 0, ROOT, ()),), seconds, None)
+        job.apply(records.Results(job.id, PeerId(worker), f"worker-{worker}", 1, (group,)))
+
+    send(3, 0, 2, 1.0)
+    send(4, 0, 4, 8.0)
+    send(3, 2, 4, 5.0)
+    assert [(tally.busy_s, tally.dropped_s) for tally in job.tallies.values()] == [(6.0, 5.0), (8.0, 4.0)]
