@@ -23,10 +23,10 @@ def balance(report: BalanceReport, *, each_end: int | None = None, err: bool = F
         each_end: of more than twice as many workers, show only so many of the busiest and of the idlest; None: all.
         err: on standard error.
     """
-    title, shown = "Slot seconds", report.workers
+    shown, left_out = report.workers, ""
     if each_end is not None and len(shown) > 2 * each_end:
         ordered = sorted(shown, key=lambda worker: -worker.busy_s)
-        title = f"{title}: the {each_end} busiest and the {each_end} idlest of {len(shown):,} workers"
+        left_out = f"(the {each_end} busiest and the {each_end} idlest of {len(shown):,} workers)"
         shown = (*ordered[:each_end], *ordered[-each_end:])
     causes = [cause for cause in CAUSES if f"{report.causes[cause]:.3f}" != "0.000"]
     columns = (
@@ -35,7 +35,9 @@ def balance(report: BalanceReport, *, each_end: int | None = None, err: bool = F
         *(_column(cause) for cause in causes),
     )
     whole = WorkerBalance("all", round(report.slots), report.slot_s, report.busy_s, report.causes, answered=True)
-    show.table(title, columns, shown, whole, err=err)
+    show.table("Slot seconds", columns, shown, whole, err=err)
+    if left_out:
+        click.echo(left_out, err=err)
     click.echo(figures(report), err=err)
     if report.advice:
         click.echo(report.advice, err=err)

@@ -16,9 +16,6 @@ from lbnet import limits
 from lbnet.core import checks
 from lbnet.types import JobId, SlotId
 
-_ANSWERS_TO_TELL = 2
-"""From fewer answers it cannot be told how long a message takes, and how long others had nothing to give."""
-
 _EMPTY, _HELD_UP, _DOWN, _BUSY = range(4)
 
 
@@ -37,7 +34,6 @@ class Account:
         held_up_s: slots had nothing while tasks were queued here that they could not be given.
         waiting_s: slots had nothing, before a later ticket of the job.
         gaps: how many such waits there were.
-        answer_s: the fastest answer to an IDLE that this worker ever had; 0 if it has had too few to tell.
         tail_s: slots had nothing, after their last ticket of the job.
         others_s: slots were in tickets of other jobs.
         before_s: of each slot that was, how long it had been in such tickets, without a pause, before the window.
@@ -57,7 +53,6 @@ class Account:
     held_up_s: float = 0.0
     waiting_s: float = 0.0
     gaps: int = 0
-    answer_s: float = 0.0
     tail_s: float = 0.0
     others_s: float = 0.0
     before_s: tuple[float, ...] = ()
@@ -65,11 +60,6 @@ class Account:
     tickets: int = 0
     longest_s: float = 0.0
     unused: int = 0
-
-    @property
-    def on_its_way_s(self) -> float:
-        """Of the waits, how long messages took: each at most as long as the fastest answer that there was."""
-        return min(self.waiting_s, self.gaps * self.answer_s)
 
     def facts(self) -> dict[str, Any]:
         """The same, for a message."""
@@ -88,7 +78,7 @@ class Account:
 
 _SECONDS = (
     "window_s", "inside_s", "told_s", "retried_s", "lost_s", "down_s", "running_s", "held_up_s", "waiting_s",
-    "answer_s", "tail_s", "others_s", "longest_s",
+    "tail_s", "others_s", "longest_s",
 )  # fmt: skip
 _COUNTS = ("gaps", "tasks", "tickets", "unused")
 
@@ -171,9 +161,6 @@ class Accounts:
         self._slots = [_Slot(number) for number in range(slots)]
         self._open: dict[JobId, _Open] = {}
         self._closed: dict[JobId, Account] = {}
-        self._asked_at: float | None = None
-        self._answers = 0
-        self._answer_s = 0.0
         self.held_up = False
 
     # --- jobs -------------------------------------------------------------------------------------
@@ -260,20 +247,6 @@ class Accounts:
             if slot.doing == _HELD_UP:
                 self._turn(slot, _EMPTY, None, now)
 
-    # --- answers ----------------------------------------------------------------------------------
-
-    def asked(self, now: float) -> None:
-        """This worker says IDLE."""
-        if self._asked_at is None:
-            self._asked_at = now
-
-    def answered(self, now: float) -> None:
-        """Work came, or the word that there is none."""
-        if self._asked_at is not None:
-            answer_s, self._asked_at = now - self._asked_at, None
-            self._answer_s = answer_s if not self._answers else min(answer_s, self._answer_s)
-            self._answers += 1
-
     # --- adding up --------------------------------------------------------------------------------
 
     def _settle(self, slot: _Slot, now: float) -> None:
@@ -328,7 +301,6 @@ class Accounts:
             held_up_s=held_up_s,
             waiting_s=books.waiting_s,
             gaps=books.gaps,
-            answer_s=self._answer_s if self._answers >= _ANSWERS_TO_TELL else 0.0,
             tail_s=tail_s,
             others_s=others_s,
             before_s=tuple(share.before_s for share in books.shares if share.before_s > 0),

@@ -455,14 +455,20 @@ class Controller:
         job, names = self.job(message.job), {number: worker.name for number, worker in self._workers.items()}
         assert job is not None, "somebody has looked"
 
-        def conclude(facts: dict[str, Any]) -> dict[str, Any]:
+        def conclude(facts: dict[str, Any], fastest_s: float) -> dict[str, Any]:
             answers = {PeerId(answer["id"]): Account.of(answer) for answer in facts["workers"]}
-            return asdict(self.report_of(job, answers))
+            return asdict(self.report_of(job, answers, fastest_s))
 
         self._enquiries.begin(peer, message, names, {}, self._now, conclude)
 
-    def report_of(self, job: Job, accounts: Mapping[PeerId, Account | None]) -> JobReport:
-        """The report of a job with its balance: what each worker that could be asked has said of its slots' time."""
+    def report_of(self, job: Job, accounts: Mapping[PeerId, Account | None], round_trip_s: float) -> JobReport:
+        """The report of a job with its balance.
+
+        Args:
+            job: it may still run.
+            accounts: what each worker that could be asked has said of its slots' time.
+            round_trip_s: how long a message to a worker and its answer take.
+        """
         begin, end = job.opened_at, self._now if job.ended_at is None else job.ended_at
         shares = [
             gap.Share(
@@ -478,7 +484,7 @@ class Controller:
             for peer, stay, stay_s in self._presence.during(begin, end)
             for tally in (job.tallies.get(peer),)
         ]
-        balance = gap.balance(end - begin, shares, over=job.ended_at is not None)
+        balance = gap.balance(end - begin, shares, round_trip_s, over=job.ended_at is not None)
         return replace(job.report(self._now), balance=balance)
 
     def _elsewhere_s(self, peer: PeerId, job: Job, begin: float, end: float) -> float:
@@ -610,7 +616,7 @@ class Controller:
         self._recovery.answered(peer, message)
 
     def _on_enquired(self, peer: PeerId, message: messages.Enquired) -> None:
-        self._enquiries.answered(peer, message)
+        self._enquiries.answered(peer, message, self._now)
 
     def _on_printed(self, peer: PeerId, message: messages.Printed) -> None:
         self._following.printed(peer, self._workers[peer].name, message)

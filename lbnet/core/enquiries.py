@@ -7,6 +7,7 @@ enough time. It must not know what the questions mean.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from lbnet.types import JobId, PeerId
 class _Enquiry:
     """What a client asked, and what was answered so far. ``pending``: the workers that were not heard, by name.
 
-    ``conclude`` makes the answer of all facts.
+    ``conclude`` makes the answer of all facts and of ``fastest_s``, the time of the fastest answer.
     """
 
     client: PeerId
@@ -28,10 +29,12 @@ class _Enquiry:
     facts: dict[str, Any]
     until: float
     pending: dict[PeerId, str]
-    conclude: Callable[[dict[str, Any]], Any]
+    conclude: Callable[[dict[str, Any], float], Any]
+    asked_at: float
     answers: list[dict[str, Any]] = field(default_factory=list)
     chars: int = 0
     left_out: list[str] = field(default_factory=list)
+    fastest_s: float = math.inf
 
 
 class Enquiries:
@@ -53,7 +56,7 @@ class Enquiries:
         workers: Mapping[PeerId, str],
         facts: dict[str, Any],
         now: float,
-        conclude: Callable[[dict[str, Any]], Any] | None = None,
+        conclude: Callable[[dict[str, Any], float], Any] | None = None,
     ) -> None:
         """Ask all workers.
 
@@ -64,11 +67,12 @@ class Enquiries:
             facts: what is known here: the answer begins with it.
             now: the time.
             conclude: makes the answer of these facts, with those of the workers (``workers``) and the names of those
-                that did not answer (``silent``); without it, they are the answer.
+                that did not answer (``silent``), and of how many seconds the fastest answer took, infinite if there
+                was none. Without it, the facts are the answer.
         """
         self._count += 1
         enquiry = _Enquiry(
-            client, question.request, facts, now + limits.ENQUIRY_S, dict(workers), conclude or _as_they_are
+            client, question.request, facts, now + limits.ENQUIRY_S, dict(workers), conclude or _as_they_are, now
         )
         self._open[self._count] = enquiry
         if len(self._open) > limits.ENQUIRIES_MAX:
@@ -78,12 +82,13 @@ class Enquiries:
             self._send(peer, messages.Enquire(self._count, question.what, question.job, question.index))
         self._answer_if_complete(self._count)
 
-    def answered(self, peer: PeerId, message: messages.Enquired) -> None:
+    def answered(self, peer: PeerId, message: messages.Enquired, now: float) -> None:
         """A worker has answered. One that says what is no JSON object has nothing to say."""
         enquiry = self._open.get(message.enquiry)
         name = None if enquiry is None else enquiry.pending.pop(peer, None)
         if enquiry is None or name is None:
             return
+        enquiry.fastest_s = min(enquiry.fastest_s, now - enquiry.asked_at)
         if enquiry.chars + len(message.facts) > limits.ENQUIRY_CHARS_MAX:
             enquiry.left_out.append(name)
         else:
@@ -116,10 +121,11 @@ class Enquiries:
         if not enquiry.pending:
             del self._open[number]
             facts = {**enquiry.facts, "workers": enquiry.answers, "silent": enquiry.left_out}
-            self._send(enquiry.client, messages.Answer(enquiry.request, json.dumps(enquiry.conclude(facts))))
+            answer = json.dumps(enquiry.conclude(facts, enquiry.fastest_s))
+            self._send(enquiry.client, messages.Answer(enquiry.request, answer))
 
 
-def _as_they_are(facts: dict[str, Any]) -> dict[str, Any]:
+def _as_they_are(facts: dict[str, Any], fastest_s: float) -> dict[str, Any]:  # noqa: ARG001
     return facts
 
 

@@ -11,10 +11,11 @@ over each other at the end of the job, so that the word that it has ended is par
     In tickets of the job, and not in the user's functions: unpickling, pickling, claims, the pipe between worker and
     slot, and its answers while the worker did something else.
 ``network``
-    Nothing to do although tasks were queued at the worker (exact); and of each wait between two tickets as much as the
-    worker's fastest answer to an IDLE took: so long a message and its answer are on their way although somebody has
-    work at once. It is an estimate: too high if no answer was quick. With fewer than two answers it is 0, and all of
-    the wait counts as the next.
+    Nothing to do although tasks were queued at the worker (exact); and of the waits between two tickets as much as a
+    round trip each, since so long a word and its answer are on their way although somebody has work at once. It is an
+    estimate: a round trip is what the fastest answer to the question took that this report is made of, so that the
+    longer way to a worker far away counts as the next; and a worker that asks before it runs dry has some of its trip
+    behind it when the wait begins.
 ``waiting for work``
     The rest of the waits between two tickets of the job.
 ``tail``
@@ -70,15 +71,16 @@ class Share:
     account: Account | None
 
 
-def balance(makespan_s: float, shares: Sequence[Share], *, over: bool) -> BalanceReport:
+def balance(makespan_s: float, shares: Sequence[Share], round_trip_s: float, *, over: bool) -> BalanceReport:
     """The report.
 
     Args:
         makespan_s: from the submission of the job to its end, or until now.
         shares: of all workers that were there.
+        round_trip_s: how long a message to a worker and its answer take.
         over: the job has ended.
     """
-    workers = tuple(_worker(share, over=over) for share in shares)
+    workers = tuple(_worker(share, round_trip_s, over=over) for share in shares)
     slot_s, busy_s = sum(worker.slot_s for worker in workers), sum(worker.busy_s for worker in workers)
     slots = slot_s / makespan_s if makespan_s > 0 else 0.0
     causes = {cause: sum(worker.causes[cause] for worker in workers) for cause in CAUSES}
@@ -97,12 +99,12 @@ def balance(makespan_s: float, shares: Sequence[Share], *, over: bool) -> Balanc
     return BalanceReport(makespan_s, slots, slot_s, busy_s, causes, workers, advice(report, evidence))
 
 
-def _worker(share: Share, *, over: bool) -> WorkerBalance:
+def _worker(share: Share, round_trip_s: float, *, over: bool) -> WorkerBalance:
     slot_s = share.slots * share.stay_s
     busy_s = share.busy_s - share.dropped_s
     left_s = slot_s - busy_s
     causes = dict.fromkeys(CAUSES, 0.0)
-    for cause, seconds in _known(share, over=over):
+    for cause, seconds in _known(share, round_trip_s, over=over):
         fitting = min(max(seconds, 0.0), max(left_s, 0.0))
         causes[cause] += fitting
         left_s -= fitting
@@ -110,7 +112,7 @@ def _worker(share: Share, *, over: bool) -> WorkerBalance:
     return WorkerBalance(share.name, share.slots, slot_s, busy_s, causes, share.answered)
 
 
-def _known(share: Share, *, over: bool) -> list[tuple[str, float]]:
+def _known(share: Share, round_trip_s: float, *, over: bool) -> list[tuple[str, float]]:
     """Causes and seconds, the surest first."""
     account = share.account
     if account is None:
@@ -120,12 +122,13 @@ def _known(share: Share, *, over: bool) -> list[tuple[str, float]]:
     serialising_s = account.inside_s - told_s - failed_s - account.running_s
     earlier_s = share.stay_s - account.window_s
     before_s = sum(max(0.0, min(seconds, earlier_s)) for seconds in account.before_s)
+    on_its_way_s = min(account.waiting_s, account.gaps * round_trip_s) if account.gaps else 0.0
     return [
         ("failures", share.dropped_s + told_s - share.busy_s + failed_s + account.down_s),
         ("failures" if over else "unknown", account.running_s),
         ("serialising", serialising_s),
-        ("network", account.held_up_s + account.on_its_way_s),
-        ("waiting for work", account.waiting_s - account.on_its_way_s),
+        ("network", account.held_up_s + on_its_way_s),
+        ("waiting for work", account.waiting_s - on_its_way_s),
         ("other jobs", account.others_s + before_s),
         ("tail", account.tail_s),
     ]

@@ -262,7 +262,6 @@ class Worker:
             view.listed = True
             if view.told_idle_s <= 0:
                 self._withdraw()  # the controller forgets the offer of a worker that has run dry
-            self._compute.accounts.asked(view.now)
             self._tell(messages.Idle(view.told_idle_s))
 
     def _withdraw(self) -> None:
@@ -309,7 +308,6 @@ class Worker:
                 return
         self._do(effects.Send(peer, messages.Ack(message.transfer)))
         self._exchange.work_came(message.donor)
-        self._compute.accounts.answered(self._view.now)
         self._view.told_idle_s = None
         self._view.unit_completed = True
         self._view.placed = message.donor == CONTROLLER
@@ -357,7 +355,6 @@ class Worker:
         self._exchange.is_offered(peer, message.surplus_s)
 
     def _on_no_work(self, peer: PeerId, message: messages.NoWork) -> None:  # noqa: ARG002
-        self._compute.accounts.answered(self._view.now)
         if not self._exchange.is_refused(message):
             self._view.told_idle_s = None
 

@@ -179,7 +179,13 @@ class Cluster:
             return job.report(self.engine.now)
         # Not by messages: the run is over, and the same whether somebody asks or not.
         accounts = {worker.peer: worker.core.account(job.id) for worker in self.workers if worker.alive}
-        return self.controller.core.report_of(job, accounts)
+        return self.controller.core.report_of(job, accounts, self._round_trip_s())
+
+    def _round_trip_s(self) -> float:
+        """How long a worker would take to answer a short question of the controller if nobody said anything else."""
+        costs = self.plan.costs
+        at_worker_s = costs.worker_event_s + 2 * costs.worker_message_s
+        return 2 * (costs.latency_s + costs.controller_message_s) + costs.controller_event_s + at_worker_s
 
     # --- workers --------------------------------------------------------------------------------------
 

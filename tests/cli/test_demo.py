@@ -46,6 +46,18 @@ def test_json_says_the_same_to_programs_and_one_worker_suffices() -> None:
     assert facts["nodes_per_s"] > 0
 
 
+def test_the_balance_shows_where_the_time_went_and_json_has_the_same() -> None:
+    shown = lbnet("demo", "--tree", "default", "--balance")
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"\nSlot seconds +\nworker +busy ", shown.stdout)
+    assert re.search(r"\nT_p \d+\.\d{3} s   ideal T_1/p \d+\.\d{3} s   gap \d+\.\d{3} s, ", shown.stdout)
+    facts = json.loads(lbnet("demo", "--tree", "default", "--balance", "--json").stdout)
+    balance = facts["report"]["balance"]
+    assert sum(balance["causes"].values()) == pytest.approx(balance["slot_s"] - balance["busy_s"])
+    assert balance["gap_s"] == pytest.approx(balance["makespan_s"] - balance["ideal_s"])
+    assert [worker["answered"] for worker in balance["workers"]] == [True, True]
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_wrong_count_is_shouted_and_exits_with_1(as_json: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = replace(NAMED_TREES["default"], expected=TreeCounts(1_733, 1_050, 6))

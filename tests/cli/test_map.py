@@ -33,6 +33,17 @@ def test_one_of_a_thousand_lines_fails_and_is_named(folder: Path) -> None:
     assert total == "lbnet: 1 of 1,000 lines failed"
 
 
+def test_the_balance_is_shown_beside_the_results(folder: Path) -> None:
+    (folder / "items.jsonl").write_text("".join(f"{number}\n" for number in range(100)))
+    result = lbnet("map", "math:sqrt", "items.jsonl", "--balance", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert len(values(result.stdout)) == 100
+    first, head, *_ = result.stderr.splitlines()
+    assert first.strip() == "Slot seconds"
+    assert head.split()[:2] == ["worker", "busy"]
+    assert "% of the ideal" in result.stderr
+
+
 def test_bad_lines_results_that_are_not_json_and_empty_lines_are_told_apart(shared: Cluster, folder: Path) -> None:
     written = ['"good"', "", '{"a": ', '"set"', "   ", '"nan"', '"bytes"', '"key"', "\udcff", '"unknown"', '"good"']
     data = "\n".join(written).encode("utf-8", "surrogateescape")

@@ -43,8 +43,9 @@ class Paper:
     def __init__(self) -> None:
         self.width, self.terminal = 80, False
 
-    def console(self) -> Console:
+    def console(self, *, err: bool = False) -> Console:
         return Console(
+            stderr=err,
             markup=False,
             emoji=False,
             highlight=False,

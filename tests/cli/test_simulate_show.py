@@ -86,6 +86,20 @@ def test_of_many_workers_the_ends_are_shown_and_those_without_work_are_counted(
     assert "15 of 17 workers had no work at all" in lines
 
 
+def test_the_balance_is_shown_if_it_was_asked_for(capsys: pytest.CaptureFixture[str], one: Outcome) -> None:
+    assert "Slot seconds" not in text(capsys, one)
+    outcome = run(Point(DIVISIBLE, "sb", 3, 0, Setting(balance=True)))
+    assert outcome.result.digest == one.result.digest
+    lines = text(capsys, outcome)
+    begin = lines.index("Slot seconds")
+    assert lines[begin + 1].split()[:2] == ["worker", "busy"]
+    assert [line.split()[0] for line in lines[begin + 3 : begin + 6]] == ["worker-0", "worker-1", "worker-2"]
+    (facts,) = json.loads(show.as_json([outcome], None))
+    balance = facts["report"]["balance"]
+    assert sum(balance["causes"].values()) == pytest.approx(facts["overhead_s"])
+    assert balance["gap_percent"] == pytest.approx(100 * balance["gap_s"] / balance["ideal_s"])
+
+
 def test_a_wrong_sum_is_shouted(one: Outcome, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = changed(one, total=1_999)
     assert one.right

@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -496,8 +497,30 @@ def test_the_report_of_a_job_adds_up(client: Client) -> None:
     assert client.report(client.submit(pow, 1, 1)).name == "submit"
 
 
+def test_where_the_time_of_all_slots_went_is_told_when_it_is_asked_for(client: Client) -> None:
+    results = client.map(time.sleep, [0.05] * 9 + [0.5])
+    list(results)
+    until(lambda: client.report(results).state == "done", "the job ends")
+    assert client.report(results).balance is None
+    report = client.report(results, balance=True)
+    assert report.balance is not None
+    assert replace(report, balance=None) == client.report(results)
+    assert report.balance.makespan_s == report.makespan_s
+    assert report.balance.busy_s == pytest.approx(report.busy_s)
+    assert len(report.balance.workers) == len(client.status().workers)
+    for part in (report.balance, *report.balance.workers):
+        assert sum(part.causes.values()) == pytest.approx(part.slot_s - part.busy_s)
+    assert all(worker.answered for worker in report.balance.workers)
+    assert report.balance.causes["unknown"] == 0.0
+    # One slot has the last task for half a second, and there are two slots.
+    assert report.balance.causes["tail"] > 0.1
+    assert report.balance.gap_s > 0
+
+
 @pytest.mark.parametrize("job", [-1, 0, 1 << 62, 1 << 70, "5", None, 1.5])
 def test_a_job_that_nobody_knows_has_no_report(client: Client, job: Any) -> None:
+    with pytest.raises(UsageError):
+        client.report(job, balance=True)
     with pytest.raises(UsageError, match="report|knows no job"):
         client.report(job)
 

@@ -8,7 +8,17 @@ from dataclasses import asdict, replace
 import pytest
 
 from lbnet.client.reports import cluster_status, job_facts, job_report
-from lbnet.types import ClusterStatus, JobId, JobReport, PeerId, WorkerReport, WorkerStatus
+from lbnet.types import (
+    CAUSES,
+    BalanceReport,
+    ClusterStatus,
+    JobId,
+    JobReport,
+    PeerId,
+    WorkerBalance,
+    WorkerReport,
+    WorkerStatus,
+)
 
 REPORT = JobReport(
     job=JobId(5),
@@ -66,3 +76,14 @@ def test_a_report_as_facts_has_what_is_derived() -> None:
 @pytest.mark.parametrize("missing", ["done", "failed", "cancelled", "submitted", "spawned"])
 def test_books_that_do_not_add_up_are_not_balanced(missing: str) -> None:
     assert not job_facts(replace(REPORT, **{missing: getattr(REPORT, missing) + 1}))["balanced"]
+
+
+def test_the_balance_comes_back_too_and_what_follows_from_it_is_told() -> None:
+    causes = dict.fromkeys(CAUSES, 0.25)
+    row = WorkerBalance("a", 2, 4.0, 2.0, causes, answered=False)
+    balance = BalanceReport(2.0, 2.0, 4.0, 2.0, causes, (row,), "Do less.")
+    report = replace(REPORT, balance=balance)
+    assert job_report(json.loads(json.dumps(asdict(report)))) == report
+    facts = job_facts(report)["balance"]
+    assert (facts["ideal_s"], facts["gap_s"], facts["gap_percent"]) == (1.0, 1.0, 100.0)
+    assert facts["workers"][0]["causes"] == causes

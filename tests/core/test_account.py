@@ -104,23 +104,6 @@ def test_what_a_slot_is_in_when_somebody_asks_is_told_apart() -> None:
     assert (account.running_s, account.inside_s, account.told_s, account.unused) == (2.0, 5.0, 3.0, 1)
 
 
-def test_waits_are_on_their_way_for_as_long_as_the_fastest_answer_took() -> None:
-    accounts = Accounts(1)
-    accounts.opened(ONE, 0.0)
-    accounts.asked(0.0)
-    accounts.answered(1.0)
-    ran(accounts, 1.0, 2.0, 1.0)
-    accounts.asked(2.0)
-    accounts.asked(2.2)
-    assert of(accounts, 2.0).answer_s == 0.0
-    accounts.answered(2.25)
-    accounts.answered(2.25)
-    ran(accounts, 2.5, 3.0, 0.5)
-    ran(accounts, 7.0, 8.0, 0.5)
-    account = of(accounts, 8.0)
-    assert (account.answer_s, account.waiting_s, account.gaps, account.on_its_way_s) == (0.25, 4.5, 2, 0.5)
-
-
 def test_a_job_that_ended_is_remembered_for_a_while_and_costs_nothing_more() -> None:
     accounts = Accounts(1)
     accounts.opened(ONE, 0.0)

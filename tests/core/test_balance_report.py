@@ -12,7 +12,7 @@ from lbnet.core.effects import Effect, Send
 from lbnet.protocol import messages
 from lbnet.protocol.messages import Answer, Ask, Enquire, Enquired
 from lbnet.strategies.sb import SchedulerBased
-from lbnet.types import JobId, JobReport, PeerId
+from lbnet.types import JobId, JobOptions, JobReport, PeerId
 from tests.core import worker_desk
 from tests.core.desk import JOB, Desk, group, member, result, running, tasks
 from tests.core.desk import open_job as opens
@@ -212,7 +212,7 @@ def test_a_worker_tells_what_its_slots_did_also_when_the_job_has_ended() -> None
 
 
 def test_attempts_that_are_tried_again_and_slots_that_die_are_told() -> None:
-    desk = busy(1, options=messages.JobOptions(retries=1))
+    desk = busy(1, options=JobOptions(retries=1))
     desk.now = 3.0
     desk.done(1, worker_desk.failed(0))
     desk.finished(1, 1)
@@ -223,19 +223,6 @@ def test_attempts_that_are_tried_again_and_slots_that_die_are_told() -> None:
     facts = says(desk)
     assert (facts["retried_s"], facts["told_s"], facts["lost_s"], facts["down_s"]) == (0.1, 0.0, 2.0, 1.0)
     assert (facts["inside_s"], facts["tickets"]) == (5.0, 3)
-
-
-def test_a_question_and_its_answer_are_timed() -> None:
-    desk = worker_desk.Desk()
-    has_job(desk)
-    desk.now = 4.0
-    desk.hears(work(tasks(0, 1)))
-    desk.now = 5.0
-    desk.done(1, values(0, 1))
-    desk.finished(1, 1)
-    desk.now = 5.5
-    desk.hears(messages.NoWork(worker_desk.PEER, worker_desk.ME))
-    assert says(desk)["answer_s"] == 0.5
 
 
 def test_the_longest_task_is_known_whatever_it_came_with() -> None:

@@ -32,12 +32,12 @@ def test_all_workers_are_asked_and_the_answer_has_what_each_said() -> None:
     desk = Desk()
     desk.begin()
     assert desk.said == [(ONE, Enquire(1, "logs", JOB, 4)), (TWO, Enquire(1, "logs", JOB, 4))]
-    desk.core.answered(TWO, Enquired(1, '{"x": 1}'))
+    desk.core.answered(TWO, Enquired(1, '{"x": 1}'), 1.0)
     assert desk.answers() == []
-    desk.core.answered(ONE, Enquired(1, "{}"))
+    desk.core.answered(ONE, Enquired(1, "{}"), 1.0)
     workers = [{"worker": "two", "id": TWO, "x": 1}, {"worker": "one", "id": ONE}]
     assert desk.answers() == [{"job": JOB, "index": 4, "workers": workers, "silent": []}]
-    desk.core.answered(ONE, Enquired(1, "{}"))
+    desk.core.answered(ONE, Enquired(1, "{}"), 1.0)
     assert len(desk.answers()) == 1
 
 
@@ -61,8 +61,8 @@ def test_a_client_that_is_gone_is_not_answered() -> None:
     desk = Desk()
     desk.begin()
     desk.core.left(CLIENT)
-    desk.core.answered(ONE, Enquired(1, "{}"))
-    desk.core.answered(TWO, Enquired(1, "{}"))
+    desk.core.answered(ONE, Enquired(1, "{}"), 1.0)
+    desk.core.answered(TWO, Enquired(1, "{}"), 1.0)
     assert desk.answers() == []
     assert desk.core.look(1e9) is None
 
@@ -70,8 +70,8 @@ def test_a_client_that_is_gone_is_not_answered() -> None:
 def test_an_answer_that_is_no_object_says_nothing_and_one_that_is_too_long_is_left_out() -> None:
     desk = Desk()
     desk.begin()
-    desk.core.answered(ONE, Enquired(1, "[" * 100_000))
-    desk.core.answered(TWO, Enquired(1, json.dumps({"x": "y" * limits.ENQUIRY_CHARS_MAX})))
+    desk.core.answered(ONE, Enquired(1, "[" * 100_000), 1.0)
+    desk.core.answered(TWO, Enquired(1, json.dumps({"x": "y" * limits.ENQUIRY_CHARS_MAX})), 1.0)
     (answer,) = desk.answers()
     assert answer["workers"] == [{"worker": "one", "id": ONE}]
     assert answer["silent"] == ["two"]
@@ -88,6 +88,7 @@ def test_more_questions_than_anybody_has_are_not_passed_on() -> None:
 
 def test_whoever_asks_may_make_the_answer_of_the_facts() -> None:
     desk = Desk()
-    desk.core.begin(CLIENT, QUESTION, {ONE: "one"}, {"a": 1}, 0.0, lambda facts: {"keys": list(facts)})
-    desk.core.answered(ONE, Enquired(1, "{}"))
-    assert desk.answers() == [{"keys": ["a", "workers", "silent"]}]
+    desk.core.begin(CLIENT, QUESTION, NAMES, {"a": 1}, 0.5, lambda facts, fastest_s: {"of": [*facts, fastest_s]})
+    desk.core.answered(ONE, Enquired(1, "{}"), 1.0)
+    desk.core.answered(TWO, Enquired(1, "{}"), 3.0)
+    assert desk.answers() == [{"of": ["a", "workers", "silent", 0.5]}]
