@@ -103,7 +103,7 @@ RESULT_HELD_BYTES = 1 << 20
 CLAIM_DOUBT_S = 2 * RESULT_FLUSH_S
 """After this, a slot that has reported nothing sits in a long task, and has let go of all but that one."""
 
-GRANT_S = 0.250
+GRANT_S = 0.150
 """Estimated work per slot that the controller places on a worker at once, while there is plenty."""
 
 GRANT_FIRST_TASKS = 1
@@ -127,7 +127,7 @@ SURPLUS_MIN_S = 0.0005
 """Less than this is not worth a transfer, which costs about as much."""
 
 GRANT_BYTES_SOFT = 16 << 20
-"""Payload bytes in one SEND_WORK, except that one batch always goes."""
+"""Payload bytes in one SEND_WORK, except that one batch always goes; and of the results that will come of a grant."""
 
 GRANT_BATCHES_MAX = 4_096
 """Batches in one SEND_WORK: a receiver reads a message as a whole."""
@@ -251,6 +251,10 @@ STORE_BYTES_MAX = 4 << 30
 
 Nothing else would make room: what waits can run only if what has run is taken.
 """
+
+UNTAKEN_BYTES_MAX = 32 << 20
+"""Of results that a client has not taken, with those that are to be expected of tasks that are under way: past it, no
+more of the job's tasks are placed."""
 
 OUTCOMES_BYTES_MAX = 32 << 20
 """Results of a detached job that wait in the controller's memory for somebody to take them: a journal takes more."""

@@ -653,6 +653,8 @@ class Controller:
             function = job.store.function_of(group.members[0].origin, group.members[0].lo)
             if function is not None:
                 self._durations.observe(function, tasks, seconds)
+                if tasks > 0:
+                    self._durations.observe_size(function, tasks, len(group.data))
         if good:
             self._promises.happens(job, records.Results(job.id, peer, worker.name, worker.slots, tuple(good)))
             if job.options.priority and job.backlog and self._jobs.presses(job):

@@ -1,4 +1,4 @@
-"""How long the tasks of a function take, learnt from what slots report."""
+"""How long the tasks of a function take, and how large their results are, learnt from what slots report."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ class Durations:
     some ten reports, and one giant among thousands is not.
     """
 
-    __slots__ = ("_lasting", "_means", "_sums")
+    __slots__ = ("_lasting", "_means", "_sizes", "_sums")
 
     def __init__(self) -> None:
         self._lasting: dict[bytes, float] = {}
         self._means: dict[bytes, float] = {}
+        self._sizes: dict[bytes, float] = {}
         self._sums: OrderedDict[bytes, tuple[float, float, int]] = OrderedDict()
 
     def observe(self, function: bytes, tasks: int, seconds: float) -> None:
@@ -34,7 +35,17 @@ class Durations:
             if len(sums) > limits.DURATION_FUNCTIONS_MAX:
                 forgotten, _ = sums.popitem(last=False)
                 self._means.pop(forgotten, None)
+                self._sizes.pop(forgotten, None)
         self._estimate(function)
+
+    def observe_size(self, function: bytes, tasks: int, size_bytes: int) -> None:
+        """The results of ``tasks`` tasks of ``function``, at least one, have so many bytes in all."""
+        mean_bytes = size_bytes / tasks
+        self._sizes[function] = (self._sizes.get(function, mean_bytes) + mean_bytes) / 2
+
+    def result_bytes(self, function: bytes) -> float:
+        """Mean bytes of one result, the last reports weighing most; 0 while nothing is known."""
+        return self._sizes.get(function, 0.0)
 
     def lasting(self, seconds: dict[bytes, float]) -> None:
         """Tasks that run now have lasted so long, by function: that counts although nobody knows how long they will.

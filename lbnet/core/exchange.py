@@ -29,6 +29,10 @@ _ALL_S = 1e12
 class Stock(Protocol):
     """What a worker has to give."""
 
+    @property
+    def longest_s(self) -> float:
+        """How long a running task has lasted beyond what is usual, at most."""
+
     def queued_tasks(self) -> int:
         """Tasks that are in no slot."""
 
@@ -358,8 +362,9 @@ class Exchange:
         They may have found some elsewhere meanwhile. Sent to one that is busy, work would wander from one to the next.
         """
         tasks = self._stock.queued_tasks()
-        surplus_s = self._stock.surplus_s() if tasks else 0.0
-        if surplus_s < limits.SURPLUS_MIN_S:
+        # Behind a task that lasts and lasts, what its slot was handed waits, too.
+        surplus_s = self._stock.surplus_s() if tasks or self._stock.longest_s else 0.0
+        if surplus_s < limits.SURPLUS_MIN_S or (not tasks and self._stock.take_back()):
             return
         for requester in list(islice(self._waiting, tasks)):
             del self._waiting[requester]

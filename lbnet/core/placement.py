@@ -40,7 +40,7 @@ def grant(
         limit: how many tasks the strategy wants to be placed at once, of so many.
     """
     for job in jobs:
-        if job.backlog and job.options.placement != "first":
+        if job.backlog and job.options.placement != "first" and not _is_clogged(job, durations):
             return _grant_from(job, durations, slots, slots_all, limit)
     return []
 
@@ -60,6 +60,7 @@ def _grant_from(job: Job, durations: Durations, slots: int, slots_all: int, limi
             tasks = grant_tasks(
                 durations.mean_s(function), durations.finished(function), job.backlog_tasks, slots, slots_all
             )
+            tasks = min(tasks, _results_that_fit(durations.result_bytes(function)))
             allowed[function] = limit(tasks)
             if allowed[function] < tasks:
                 seconds_left = 0.0  # the strategy wants no more than this
@@ -70,3 +71,19 @@ def _grant_from(job: Job, durations: Durations, slots: int, slots_all: int, limi
         seconds_left -= len(batch) * durations.guess_s(function)
         batches.append(batch)
     return batches
+
+
+def _results_that_fit(result_bytes: float) -> int:
+    """How many results should be under way at once from one worker: those of small items may be large."""
+    return max(1, int(limits.GRANT_BYTES_SOFT / max(result_bytes, 1.0)))
+
+
+def _is_clogged(job: Job, durations: Durations) -> bool:
+    """Whether so much of a job waits for its client, or will, that nothing more should be begun.
+
+    While anything of it is under way: else what the client waits for might be what has not been begun. A detached job
+    has the journal to wait in.
+    """
+    under_way = job.ledger.outstanding - job.backlog_tasks
+    results_bytes = job.outbox.size_bytes + under_way * durations.result_bytes(job.backlog[0].payload.function)
+    return under_way > 0 and results_bytes > limits.UNTAKEN_BYTES_MAX and not job.options.detached

@@ -94,6 +94,7 @@ class Worker:
         self._hungry = False
         self._look_at: float | None = None
         self._results_at: float | None = None
+        self._trapped_at = math.inf
         self._armed_at: float | None = None
         self._effects: list[Effect] = []
         self.strategy_error: Exception | None = None
@@ -155,6 +156,9 @@ class Worker:
     def _look(self) -> None:
         """The load-balancing step: give what was asked for, feed the slots, tell the controller."""
         compute = self._compute
+        if self._view.now >= self._trapped_at:
+            self._trapped_at = math.inf
+            self._view.unit_completed = True  # that a task lasts and lasts is news like the end of one
         compute.wake()
         compute.estimate()
         self._exchange.give(self._view.now)
@@ -239,9 +243,12 @@ class Worker:
             if other is not None:
                 at = other if at is None else min(at, other)
         traps = self._queue.tasks or self._compute.traps()
-        if traps and (self._asked_to_split or self._view.free_slots or self._exchange.wanted):
+        if not (traps and (self._asked_to_split or self._view.free_slots or self._exchange.wanted)):
+            self._trapped_at = math.inf
+        else:
             trapped_at = self._view.now + max(self._compute.longest_s, limits.CLAIM_DOUBT_S)
-            at = trapped_at if at is None else min(at, trapped_at)
+            self._trapped_at = min(self._trapped_at, trapped_at)  # whatever else made us look
+            at = self._trapped_at if at is None else min(at, self._trapped_at)
         if self.liveness.deadline_s:
             at = self.liveness.look_at if at is None else min(at, self.liveness.look_at)
         if at is not None:

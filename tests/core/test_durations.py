@@ -83,3 +83,14 @@ def test_only_the_functions_that_were_used_last_are_remembered(monkeypatch: pyte
     for name in (b"a", b"b", b"c", b"a", b"d"):
         durations.observe(name, 1, 1.0)
     assert [name for name in (b"a", b"b", b"c", b"d") if durations.mean_s(name) is not None] == [b"a", b"c", b"d"]
+
+
+def test_the_size_of_results_is_that_of_the_last_reports() -> None:
+    durations = Durations()
+    assert durations.result_bytes(b"f") == 0.0
+    durations.observe_size(b"f", 10, 1000)
+    assert durations.result_bytes(b"f") == 100.0
+    for _ in range(10):
+        durations.observe_size(b"f", 1, 1_000_000)
+    assert 900_000 < durations.result_bytes(b"f") <= 1_000_000
+    assert durations.result_bytes(b"g") == 0.0

@@ -31,6 +31,7 @@ class Shop:
         self.running = False
         self.trapped = False
         self.reclaims = False
+        self.longest_s = 0.0
 
     def queued_tasks(self) -> int:
         return self.queued

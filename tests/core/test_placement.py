@@ -176,3 +176,22 @@ def test_repeated_grants_shrink_as_the_end_nears_and_take_all(mean_s: float) -> 
     assert sum(sizes) == 4_000
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] == 1
+
+
+def test_large_results_are_granted_few_at_once_and_none_past_what_the_client_may_leave() -> None:
+    job = job_of(1_000_000)
+    durations = known(1e-6)
+    durations.observe_size(b"f", 1, limits.GRANT_BYTES_SOFT // 8)
+    granted = []
+    while batches := grant([job], durations, SLOTS, SLOTS):
+        granted.append(tasks_of(batches))
+    assert set(granted) == {8}
+    assert sum(granted) * limits.GRANT_BYTES_SOFT // 8 <= limits.UNTAKEN_BYTES_MAX + limits.GRANT_BYTES_SOFT
+
+
+def test_what_waits_for_its_client_does_not_keep_the_rest_from_being_begun_for_ever() -> None:
+    job = job_of(100)
+    durations = known(1e-6)
+    durations.observe_size(b"f", 1, 10 * limits.UNTAKEN_BYTES_MAX)
+    assert tasks_of(grant([job], durations, SLOTS, SLOTS)) == 1, "nothing was under way"
+    assert grant([job], durations, SLOTS, SLOTS) == []

@@ -12,9 +12,6 @@ SHORT_S, LONG_S, GIANT_S = 1e-6, 0.01, 10.0
 STRATEGIES = ("sb", "rp", "arr", "grr", "shared", "lifeline")
 """``pmap`` has no batches."""
 
-WAIT_FOR_A_UNIT = ("sb", "shared", "lifeline")
-"""Their donors offer what they have when a unit is completed; in the others, who is idle goes on asking."""
-
 
 def run(durations: list[float], strategy: str, workers: int) -> SimulationResult:
     result = simulate(Flat("hostile", durations), workers=workers, strategy=strategy, seed=1)
@@ -51,20 +48,6 @@ def test_one_giant_costs_its_own_time(place: int, strategy: str) -> None:
     assert run(giants(20_000, place), strategy, workers=2).report.makespan_s < 1.1 * GIANT_S
 
 
-@pytest.mark.parametrize(
-    "strategy",
-    [
-        pytest.param(
-            strategy,
-            marks=pytest.mark.xfail(
-                strategy in WAIT_FOR_A_UNIT,
-                strict=True,
-                reason="a donor whose slot sits in a giant completes no unit, so it offers nothing again: the rest of "
-                "the batch stays there until the giant ends, beside an idle worker",
-            ),
-        )
-        for strategy in STRATEGIES
-    ],
-)
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_giant_does_not_wait_for_another_in_its_batch(strategy: str) -> None:
     assert run(giants(2_000, 1_000, 1_003), strategy, workers=2).report.makespan_s < 1.5 * GIANT_S
