@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lbnet import limits
-from lbnet.core import checks
 from lbnet.types import JobId, SlotId
 
 _EMPTY, _HELD_UP, _DOWN, _BUSY = range(4)
@@ -83,12 +82,16 @@ _SECONDS = (
 _COUNTS = ("gaps", "tasks", "tickets", "unused")
 
 
+_MOST = 1 << 53
+"""More of anything is nonsense; and up to this whole numbers are exact as floats."""
+
+
 def _seconds(value: object) -> float:
-    return checks.plausible_s(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    return float(value) if type(value) in {int, float} and 0 <= value <= _MOST else 0.0  # type: ignore[operator, arg-type]
 
 
 def _count(value: object) -> int:
-    return max(value, 0) if type(value) is int else 0
+    return value if type(value) is int and 0 <= value <= _MOST else 0
 
 
 @dataclass(slots=True)

@@ -105,7 +105,7 @@ def _worker(share: Share, round_trip_s: float, *, over: bool) -> WorkerBalance:
     left_s = slot_s - busy_s
     causes = dict.fromkeys(CAUSES, 0.0)
     for cause, seconds in _known(share, round_trip_s, over=over):
-        fitting = min(max(seconds, 0.0), max(left_s, 0.0))
+        fitting = min(seconds, max(left_s, 0.0)) if seconds > 0 else 0.0
         causes[cause] += fitting
         left_s -= fitting
     causes["start" if share.answered else "unknown"] += left_s

@@ -129,6 +129,9 @@ def test_an_account_travels_and_nonsense_counts_as_nothing() -> None:
     assert Account.of({}) is None
     nonsense = {"window_s": math.nan, "told_s": -1, "inside_s": "x", "tasks": 1.5, "gaps": -2, "tail_s": True}
     assert Account.of(nonsense | {"before_s": "12"}) == Account()
+    assert Account.of({"window_s": 10**400, "told_s": 1e300, "gaps": 10**400, "before_s": [10**400]}) == Account(
+        before_s=(0.0,)
+    )
     assert Account.of({"window_s": 1, "before_s": [1, None]}) == Account(1, before_s=(1, 0.0))
 
 
