@@ -285,7 +285,7 @@ def urgency(desk: Desk) -> list[bool]:
 def test_what_somebody_waits_for_is_urgent_and_nothing_else() -> None:
     desk = Desk(journal=True)
     desk.submits(0, 4)
-    assert urgency(desk) == [True]
+    assert urgency(desk) == [False], "its client waits for what will come of it"
     desk.done_is(0, 2)
     assert urgency(desk) == [True]
     desk.promises.happens(desk.job, messages.Taken(JOB, 1))
@@ -294,8 +294,14 @@ def test_what_somebody_waits_for_is_urgent_and_nothing_else() -> None:
     assert urgency(desk) == [False, False], "a receipt, and a result that came twice"
 
 
+def test_who_leaves_a_job_behind_waits_for_what_was_handed_in() -> None:
+    desk = Desk(journal=True, detached=True)
+    desk.submits(0, 4)
+    assert urgency(desk) == [True]
+
+
 def test_nothing_is_urgent_to_the_patient_but_the_end_of_what_is_handed_in() -> None:
-    desk = Desk(journal=True, patient=True)
+    desk = Desk(journal=True, patient=True, detached=True)
     desk.submits(0, 4)
     desk.done_is(0, 2)
     assert urgency(desk) == [False, False]
