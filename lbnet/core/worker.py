@@ -264,6 +264,8 @@ class Worker:
     def _say_idle(self) -> None:
         """Say IDLE, unless it was said and not answered; that it has run dry since is news, too."""
         view = self._view
+        if 0 < view.stock_s < limits.SURPLUS_MIN_S and not view.free_slots:
+            return  # it will have run dry before this word is there, and say that
         if view.told_idle_s is None or (view.told_idle_s > 0 and view.free_slots):
             view.told_idle_s = 0.0 if view.free_slots else view.stock_s
             view.listed = True

@@ -117,7 +117,7 @@ def test_in_a_storm_of_cancels_nothing_comes_of_what_was_cancelled_and_all_of_th
 
 
 def test_the_world_reaches_the_places_where_it_can_go_wrong() -> None:
-    outcomes = [World(ROUGH["everything"], seed).run() for seed in range(SEEDS)]
+    outcomes = [World(ROUGH["everything"], seed).run() for seed in range(4 * SEEDS)]
     for reached in ("duplicates", "orphans", "requeued", "spawned", "relays"):
         assert sum(getattr(outcome, reached) for outcome in outcomes) > 0, reached
 
