@@ -5,7 +5,7 @@ from __future__ import annotations
 from lbnet import limits
 
 
-def slot_tasks(mean_s: float | None, queued: int, slots: int) -> int:
+def slot_tasks(task_s: float | None, queued: int, slots: int) -> int:
     """Tasks to hand to a slot at once.
 
     About ``limits.SLOT_BATCH_S`` of work, and never more than a fair share of what is queued. It need not shrink as
@@ -13,36 +13,36 @@ def slot_tasks(mean_s: float | None, queued: int, slots: int) -> int:
     when somebody has nothing to do, and every batch costs two messages.
 
     Args:
-        mean_s: mean seconds of a task; None while unknown, then it is one task.
+        task_s: typical seconds of a task; None while unknown, then it is one task.
         queued: tasks that wait at this worker, at least 1.
         slots: slots of this worker.
     """
-    if mean_s is None:
+    if task_s is None:
         return 1
     share = -(-queued // slots)
-    return max(1, min(int(limits.SLOT_BATCH_S / mean_s), share))
+    return max(1, min(int(limits.SLOT_BATCH_S / task_s), share))
 
 
-def slot_batches(mean_s: float | None) -> int:
+def slot_batches(task_s: float | None) -> int:
     """Batches that a slot should hold: two where the way to the slot counts, else one."""
-    return limits.SLOT_BATCHES_AHEAD if mean_s is not None and mean_s < limits.PREFETCH_BELOW_S else 1
+    return limits.SLOT_BATCHES_AHEAD if task_s is not None and task_s < limits.PREFETCH_BELOW_S else 1
 
 
-def grant_tasks(mean_s: float | None, finished: int, backlog: int, slots: int, slots_all: int) -> int:
+def grant_tasks(task_s: float | None, finished: int, backlog: int, slots: int, slots_all: int) -> int:
     """Tasks that the controller places on a worker at once.
 
     About ``limits.GRANT_S`` of work for each of its slots, no more than half of its fair share of
     the backlog, and at most ``limits.GRANT_GROWTH`` times what has been measured so far.
 
     Args:
-        mean_s: mean seconds of a task; None while unknown.
+        task_s: typical seconds of a task; None while unknown.
         finished: tasks of this function that have finished anywhere.
         backlog: tasks that the controller still has to place.
         slots: slots of this worker.
         slots_all: slots of all workers.
     """
-    if mean_s is None:
+    if task_s is None:
         return slots * limits.GRANT_FIRST_TASKS
     share = -(-backlog * slots // (2 * max(slots_all, slots)))
-    plenty = int(limits.GRANT_S * slots / mean_s)
+    plenty = int(limits.GRANT_S * slots / task_s)
     return max(1, min(plenty, share, max(slots, limits.GRANT_GROWTH * finished)))

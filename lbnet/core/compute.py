@@ -190,9 +190,9 @@ class Compute:
                 front = queue.front()
                 if front is None:
                     break
-                mean_s = self._durations.mean_s(front.payload.function)
-                if held < batching.slot_batches(mean_s):
-                    tasks = batching.slot_tasks(mean_s, queue.tasks, len(slots))
+                task_s = self._durations.typical_s(front.payload.function)
+                if held < batching.slot_batches(task_s):
+                    tasks = batching.slot_tasks(task_s, queue.tasks, len(slots))
                     self._run(slot, queue.take(tasks))
         if queue.tasks:
             return

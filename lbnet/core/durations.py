@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 from lbnet import limits
 
 
 class Durations:
-    """Mean seconds of a task for each function, the recent past weighing most.
+    """Mean and typical seconds of a task for each function, the recent past weighing most.
+
+    The mean says how much work there is, and the typical one how many tasks should travel together: giants among tiny
+    tasks are most of the work, and if batches were as small as their mean asks for, most would be as good as empty. A
+    giant that hides in a large batch traps nothing, since the rest is taken back.
 
     One observation is what a slot reports at once: many tiny tasks, or one long one. Each new one
     takes :data:`_FORGET` of the weight of all before it, so that an abrupt change is believed after
     some ten reports, and one giant among thousands is not.
     """
 
-    __slots__ = ("_lasting", "_means", "_sizes", "_sums")
+    __slots__ = ("_lasting", "_means", "_recent", "_sizes", "_sums")
 
     def __init__(self) -> None:
         self._lasting: dict[bytes, float] = {}
         self._means: dict[bytes, float] = {}
+        self._recent: dict[bytes, deque[float]] = {}
         self._sizes: dict[bytes, float] = {}
         self._sums: OrderedDict[bytes, tuple[float, float, int]] = OrderedDict()
 
@@ -35,7 +40,12 @@ class Durations:
             if len(sums) > limits.DURATION_FUNCTIONS_MAX:
                 forgotten, _ = sums.popitem(last=False)
                 self._means.pop(forgotten, None)
+                self._recent.pop(forgotten, None)
                 self._sizes.pop(forgotten, None)
+        recent = self._recent.get(function)
+        if recent is None:
+            recent = self._recent[function] = deque(maxlen=_RECENT)
+        recent.append(seconds / tasks)
         self._estimate(function)
 
     def observe_size(self, function: bytes, tasks: int, size_bytes: int) -> None:
@@ -74,11 +84,24 @@ class Durations:
         """Mean seconds of one task, never below a nanosecond; None while nothing is known."""
         return self._means.get(function)
 
+    def typical_s(self, function: bytes) -> float | None:
+        """Seconds of one task as the middle one of the last reports has it, never below a nanosecond, nor above the
+        mean; None while nothing is known.
+        """
+        mean_s = self._means.get(function)
+        if mean_s is None:
+            return None
+        recent = sorted(self._recent[function])
+        return min(mean_s, max(_MEAN_MIN_S, recent[len(recent) // 2]))
+
     def guess_s(self, function: bytes) -> float:
         """Like :meth:`mean_s`; what nobody has measured counts as long, so that it is not hoarded."""
         return self._means.get(function, limits.UNKNOWN_TASK_S)
 
 
 _FORGET = 0.9
+_RECENT = 9
+"""Reports of which the middle one is typical."""
+
 _NOTHING = (0.0, 0.0, 0)
 _MEAN_MIN_S = 1e-9

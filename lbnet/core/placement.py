@@ -58,7 +58,7 @@ def _grant_from(job: Job, durations: Durations, slots: int, slots_all: int, limi
         function = payload.function
         if function not in allowed:
             tasks = grant_tasks(
-                durations.mean_s(function), durations.finished(function), job.backlog_tasks, slots, slots_all
+                durations.typical_s(function), durations.finished(function), job.backlog_tasks, slots, slots_all
             )
             tasks = min(tasks, _results_that_fit(durations.result_bytes(function)))
             allowed[function] = limit(tasks)
@@ -68,7 +68,8 @@ def _grant_from(job: Job, durations: Durations, slots: int, slots_all: int, limi
             break
         batch = job.take(allowed[function])
         allowed[function] -= len(batch)
-        seconds_left -= len(batch) * durations.guess_s(function)
+        task_s = durations.typical_s(function)
+        seconds_left -= len(batch) * (limits.UNKNOWN_TASK_S if task_s is None else task_s)
         batches.append(batch)
     return batches
 

@@ -94,3 +94,27 @@ def test_the_size_of_results_is_that_of_the_last_reports() -> None:
         durations.observe_size(b"f", 1, 1_000_000)
     assert 900_000 < durations.result_bytes(b"f") <= 1_000_000
     assert durations.result_bytes(b"g") == 0.0
+
+
+def test_a_giant_changes_what_is_expected_and_not_what_is_typical() -> None:
+    durations = Durations()
+    assert durations.typical_s(b"f") is None
+    for _ in range(20):
+        durations.observe(b"f", 1000, 0.001)
+    durations.observe(b"f", 1000, 0.5)
+    mean_s, typical_s = durations.mean_s(b"f"), durations.typical_s(b"f")
+    assert mean_s is not None
+    assert mean_s > 4e-5
+    assert typical_s == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize(("before_s", "after_s"), [(1e-6, 0.01), (0.01, 1e-6)])
+def test_what_changes_abruptly_is_about_typical_after_a_few_reports(before_s: float, after_s: float) -> None:
+    durations = Durations()
+    for _ in range(100):
+        durations.observe(b"f", 10, 10 * before_s)
+    for _ in range(5):
+        durations.observe(b"f", 10, 10 * after_s)
+    typical_s = durations.typical_s(b"f")
+    assert typical_s is not None
+    assert after_s / 3 < typical_s < after_s * (1 + 1e-9)

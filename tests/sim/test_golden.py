@@ -16,12 +16,12 @@ from lbnet.strategies import registry
 WORKLOADS = ("flat:lognormal:500:1ms", "divisible:1500:1ms", "uts:default:20us")
 
 GOLDEN = {
-    "sb": "8f2a5096f3a1e274",
+    "sb": "3d429baeabe3f3b9",
     "rp": "2d07da2b1f643dc8",
-    "arr": "2f3bf75b94ea7d4a",
+    "arr": "4ede3a61847aa137",
     "grr": "64aa59591c727172",
-    "shared": "08c12a1067aab931",
-    "lifeline": "f833a76a7f2ef236",
+    "shared": "178a501615e7410f",
+    "lifeline": "4642703a54d7b433",
     "pmap": "573feb1d90ae3927",
 }
 
