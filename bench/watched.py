@@ -30,8 +30,8 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
-    """Items ``[lo, hi)`` of a job were handed to a slot, as one ticket. Times are those of :func:`time.monotonic`."""
+class _Items:
+    """Items ``[lo, hi)`` of a ticket, and when something happened to them, by :func:`time.monotonic`."""
 
     at_s: float
     lane: str
@@ -41,16 +41,16 @@ class Handed:
     hi: int
 
 
-@dataclass(frozen=True, slots=True)
-class TakenBack:
-    """Items ``[lo, hi)``, the tail of a ticket, will not run in this slot: the slot has let go of them."""
+class Handed(_Items):
+    """They were handed to a slot, as one ticket."""
 
-    at_s: float
-    lane: str
-    job: int
-    ticket: int
-    lo: int
-    hi: int
+    __slots__ = ()
+
+
+class TakenBack(_Items):
+    """The tail of a ticket, they will not run in this slot: the slot has let go of them."""
+
+    __slots__ = ()
 
 
 Note = Slot | Handed | TakenBack

@@ -178,14 +178,12 @@ class Promises:
     def _is_urgent(self) -> bool:
         """Whether somebody waits for the word that what has just happened is safe."""
         for job in self._touched.values():
-            submitted = self._submitted.get(job.id)
             # Who leaves a job behind goes when all is kept. Others wait for values only: what they submit is often kept
             # together with what has come of it.
-            handed_in = submitted is not None and job.options.detached
-            closed = submitted is not None and submitted.closed and handed_in
-            news = job.outbox.awaited > job.outbox.promised or handed_in
+            handed_in = self._submitted.get(job.id) if job.options.detached else None
+            news = job.outbox.awaited > job.outbox.promised or handed_in is not None
             job.outbox.promised = job.outbox.end
-            if news and (closed or not self._patient(job)):
+            if news and ((handed_in is not None and handed_in.closed) or not self._patient(job)):
                 return True
         return any(self._results[worker].eager for worker in self._heard if worker in self._results)
 

@@ -205,6 +205,29 @@ def test_a_worker_says_idle_before_it_runs_dry_and_again_when_it_has() -> None:
     assert desk.finished(2, 3) == [idle(0.0), HUNGRY]
 
 
+def test_a_worker_that_will_run_dry_at_once_says_so_when_it_has() -> None:
+    desk = busy(1, strategy=sb())
+    assert idle() in [*desk.done(1, values(0, 1, 1e-5)), *desk.finished(1, 1)]
+    assert desk.hears(work(tasks(1, 2), transfer=2)) == [ack(2), run(2, tasks(1, 2), 1), FED]
+    assert idle() in [*desk.done(2, values(1, 2, 1e-5)), *desk.finished(2, 2)]
+
+
+def test_a_task_that_lasts_is_news_and_nothing_that_happens_meanwhile_puts_it_off() -> None:
+    desk = with_tails()
+    desk.hears(messages.Hungry(1))
+    desk.core._view.unit_completed = False
+    at = desk.core._trapped_at
+    assert at < math.inf
+    for share in (0.3, 0.6, 0.9):
+        desk.now = share * at
+        desk.event(events.Tick())
+        assert desk.core._trapped_at == at
+        assert not desk.core._view.unit_completed
+    desk.now = at
+    desk.event(events.Tick())
+    assert desk.core._view.unit_completed
+
+
 def test_a_worker_says_idle_anew_when_its_work_was_of_no_use() -> None:
     desk = Desk(strategy=sb())
     assert desk.hears(work(tasks(0, 1))) == [ack(), idle()]
