@@ -71,8 +71,14 @@ REFUSALS_LOGGED = 20
 
 # --- batches --------------------------------------------------------------------------------------
 
-PAYLOAD_ITEMS_MAX = 4096
-"""Items pickled together: past a thousand, the cost per task no longer falls."""
+PAYLOAD_ITEMS = 4_096
+"""Items pickled together while nobody knows how fast their tasks are, at most."""
+
+PAYLOAD_ITEMS_MAX = 65_536
+"""Items pickled together, at most: every role handles a payload as a whole, which costs it up to a millisecond."""
+
+PAYLOAD_S = 0.030
+"""Of the time of a whole cluster: a payload of very short tasks lasts it so long, and is not sent to many workers."""
 
 PAYLOAD_BYTES_SOFT = 256 << 10
 """A payload is closed at about this size, so that a split never sends much that is not run."""
@@ -87,24 +93,40 @@ SLOT_BATCHES_AHEAD = 2
 """Batches a slot holds: one to run, one so that it never waits for its worker."""
 
 GROUP_S = 0.005
-"""A slot claims about this much of its batch at a time; the rest can be taken back. A group costs some 50 us."""
+"""A slot claims about this much of its batch at a time; the rest can be taken back. A group costs 25 us, or 100 where
+caches are cold."""
 
 RESULT_FLUSH_S = 0.050
 """Results of finished tasks leave a slot after this, even in the middle of a batch: until then nobody idle waits for
 them, and each RESULT costs about 1 ms of CPU on its way to the client."""
 
+REPORT_LATEST_S = 2.2 * RESULT_FLUSH_S
+"""What is due in the middle of a batch waits for the batch's end, if that is expected before this: one message for two.
+"""
+
 RESULT_GAP_S = 0.8 * RESULT_FLUSH_S
 """A worker with more to do says its next RESULT no sooner than this: the flushes of one slot pass, those of many wait
 for each other."""
 
+RESULT_GAP_MAX_S = 1.8 * RESULT_FLUSH_S
+"""The longest such wait: every second flush of a slot passes."""
+
+RESULT_GAP_SHARE = 0.1
+"""The wait grows to this share of the time for which a worker has known the job: who has waited for a second does not
+miss a tenth of one."""
+
 RESULT_HELD_BYTES = 1 << 20
 """Of results that wait so, or have been said and are not safe: more are said at once."""
 
-CLAIM_DOUBT_S = 2 * RESULT_FLUSH_S
+CLAIM_DOUBT_S = 1.1 * REPORT_LATEST_S
 """After this, a slot that has reported nothing sits in a long task, and has let go of all but that one."""
 
-GRANT_S = 0.150
+GRANT_S = 0.300
 """Estimated work per slot that the controller places on a worker at once, while there is plenty."""
+
+GRANT_LEAST_S = 0.020
+"""A worker is not placed less than this at once while that is no more than its fair share: what is too much of it is
+taken back, and a grant costs both ends a millisecond."""
 
 GRANT_FIRST_TASKS = 1
 """Tasks per slot in the first grant of a function whose durations nobody knows yet."""
@@ -150,6 +172,9 @@ LOOK_AGAIN_MAX_S = 60.0
 DECISIONS_MAX = 10_000
 """Decisions in one step of a strategy: it may be anybody's code, and never end."""
 
+TIMER_STEP_S = 0.001
+"""An event loop counts in milliseconds: a timer that came a fraction of one too early would be set again and again."""
+
 NEWS_PER_WORKER_S = 0.00005
 """What is told to all workers is told at most once in this many seconds for each of them, so that it takes
 about a third of the controller's time at most."""
@@ -187,7 +212,8 @@ NO_WORKERS_TIMEOUT_S = 30.0
 # --- promises -------------------------------------------------------------------------------------
 
 KEPT_EVERY = 32
-"""Without a journal, a worker is told after so many of its RESULTs that it may forget them."""
+"""A worker is told after so many of its RESULTs that are safe that it may forget them: until then it keeps them, which
+costs memory only, and a message costs both ends half a millisecond."""
 
 TAKEN_EVERY = 64
 """A client tells the controller after so many outcomes that it may forget them: one small message for many."""
@@ -201,7 +227,7 @@ JOURNAL_PENDING_BYTES = 32 << 20
 JOURNAL_PENDING_BYTES_MAX = 64 << 20
 """Past this, workers are not read, either: they hold what they have finished, and at last start nothing more."""
 
-JOURNAL_GROUP_S = 0.05
+JOURNAL_GROUP_S = 0.1
 """Records that nobody waits for are written together after this: a commit costs as much for one as for many."""
 
 JOURNAL_GROUP_BYTES = 1 << 20
@@ -213,7 +239,7 @@ PARTIAL_BYTES = 8 << 10
 PATIENT_TASKS = 8
 """A job with so many outstanding tasks a slot, and"""
 
-PATIENT_S = 4 * JOURNAL_GROUP_S
+PATIENT_S = 2 * JOURNAL_GROUP_S
 """so much work a slot, does not miss what its client hears by ``JOURNAL_GROUP_S`` later: a new task would wait longer.
 """
 

@@ -75,6 +75,9 @@ class Batch:
     def part(self, lo: int, hi: int) -> Batch:
         """The tasks ``[lo, hi)`` of this batch, over the same payload."""
         assert self.lo <= lo < hi <= self.hi, (self.lo, lo, hi, self.hi)
+        return self._of(lo, hi)
+
+    def _of(self, lo: int, hi: int) -> Batch:
         # Not dataclasses.replace(), which takes three times as long: this is done for everything that moves.
         return Batch(
             self.job,
@@ -88,6 +91,22 @@ class Batch:
             self.failures,
             self.crashes,
         )
+
+    def joined(self, other: Batch) -> Batch | None:
+        """Both as one, if their tasks come one after the other in one payload; None if not."""
+        if other.lo == self.hi:
+            lo, hi = self.lo, other.hi
+        elif other.hi == self.lo:
+            lo, hi = other.lo, self.hi
+        else:
+            return None
+        alike = (
+            self.origin == other.origin
+            and self.job == other.job
+            and not (self.failures or self.crashes or other.failures or other.crashes)
+            and (self.payload is other.payload or self.payload == other.payload)
+        )
+        return self._of(lo, hi) if alike else None
 
     def again(self, index: int, *, failures: int = 0, crashes: int = 0) -> Batch:
         """One task of this batch, to be tried again after so many more failures and crashes."""

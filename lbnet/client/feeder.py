@@ -17,6 +17,7 @@ from typing import Any
 
 from lbnet import limits, pickling
 from lbnet.client.window import Window
+from lbnet.core.batching import payload_tasks
 from lbnet.errors import ConnectionLostError
 from lbnet.types import ROOT, Batch, JobId, Payload
 
@@ -64,6 +65,7 @@ class Feeder:
         self._close = close
         self.sent = 0
         self._size = _FIRST_ITEMS
+        self._began = time.monotonic()
         self._lock = threading.Lock()
         self._pending: deque[Any] = deque()
         self._pull = 0
@@ -222,7 +224,8 @@ class Feeder:
         self._send(Batch(self._job, ROOT, lo, lo + count, 0, ROOT, 0, payload))
         self.sent = lo + count
         wanted = int(limits.PAYLOAD_BYTES_SOFT * count / len(data))
-        self._size = max(1, min(wanted, self._size * _GROWTH, limits.PAYLOAD_ITEMS_MAX))
+        most = payload_tasks(self._window.arrivals, time.monotonic() - self._began)
+        self._size = max(1, min(wanted, self._size * _GROWTH, most))
 
 
 class Fed:

@@ -39,6 +39,11 @@ class Window:
         self._open = True
         self._limited = True
 
+    @property
+    def arrivals(self) -> int:
+        """How many results have come."""
+        return self._arrived
+
     def wait(self) -> bool:
         """Block until another payload may be sent; False when the consumer is gone."""
         with self._changed:

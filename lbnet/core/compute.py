@@ -115,6 +115,15 @@ class Compute:
         """How long a running task has lasted beyond what is usual, at most."""
         return max([slot.lasting_s(self._view.now) for slot in self.slots], default=0.0)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether every slot sits in a task that lasts, so that what waits here will not be begun soon."""
+        doubtful_at = self._view.now - limits.CLAIM_DOUBT_S
+        for slot in self.slots:  # noqa: SIM110 - see :attr:`ready`
+            if slot.ready and not (slot.tickets and slot.moved_at < doubtful_at):
+                return False
+        return True
+
     def held(self) -> list[Span]:
         """The tasks that are queued, run, or rest before they are tried again."""
         spans = self.queue.spans()
@@ -147,11 +156,14 @@ class Compute:
         view = self._view
         stock_s = surplus_s = self.queue.seconds()
         free = 0
+        trapped = False
+        doubtful_at = view.now - limits.CLAIM_DOUBT_S
         for slot in self.slots:
             if slot.tickets:
                 slot_s, tails_s = slot.weigh(self._durations)
                 stock_s += slot_s
                 surplus_s += tails_s
+                trapped = trapped or (tails_s > 0 and slot.moved_at < doubtful_at)
             elif slot.ready:
                 free += 1
         front = self.queue.front() if free else None
@@ -159,6 +171,8 @@ class Compute:
             surplus_s -= free * self._durations.guess_s(front.payload.function)
         view.free_slots = free
         view.stock_s = stock_s
+        if trapped or (self.queue.tasks and self.stuck):
+            surplus_s = max(surplus_s, limits.SURPLUS_MIN_S)  # however short they are, they would wait for long
         view.surplus_s = max(0.0, surplus_s)
 
     def estimate(self) -> None:
@@ -183,10 +197,11 @@ class Compute:
         if self.accounts.held_up:
             self.accounts.go_on(self._view.now)
         queue, slots = self.queue, self.slots
+        doubtful_at = self._view.now - limits.CLAIM_DOUBT_S
         for held in range(limits.SLOT_BATCHES_AHEAD if queue.tasks else 0):
             for slot in slots:
-                if not slot.ready or len(slot.tickets) != held:
-                    continue
+                if not slot.ready or len(slot.tickets) != held or (held and slot.moved_at < doubtful_at):
+                    continue  # it is not there, has more or less, or would begin it no sooner than anybody else
                 front = queue.front()
                 if front is None:
                     break
@@ -198,7 +213,7 @@ class Compute:
             return
         for slot in slots:
             if slot.ready and not slot.tickets:
-                self.reclaim_half()
+                self.reclaim()
                 return
 
     def _run(self, slot: Slot, batch: Batch) -> None:
@@ -227,15 +242,21 @@ class Compute:
             )
         )
 
-    def reclaim_half(self) -> bool:
-        """Take back half of every tail. Whether anything was asked for; the answers follow at once."""
+    def reclaim(self) -> bool:
+        """Take back half of every tail, and all of one that is behind a task that lasts.
+
+        Returns:
+            Whether anything was asked for; the answers follow at once.
+        """
         asked = False
         for slot in self.slots:
+            lasts = slot.lasting_s(self._view.now) > 0
             for ticket, waiting in slot.tails():
                 seconds = waiting * self._durations.guess_s(ticket.batch.payload.function)
-                if seconds >= limits.SURPLUS_MIN_S:
+                if lasts or seconds >= limits.SURPLUS_MIN_S:
                     ticket.reclaiming = True
-                    self._do(effects.Reclaim(slot.id, ticket.number, ticket.end - (waiting + 1) // 2))
+                    back = waiting if lasts else (waiting + 1) // 2
+                    self._do(effects.Reclaim(slot.id, ticket.number, ticket.end - back))
                     asked = True
         return asked
 
@@ -270,10 +291,10 @@ class Compute:
         return max(1, self.queue.tasks + tails - self._view.free_slots)
 
     def take_back(self) -> bool:
-        """Ask slots for half of what they have not started. Whether answers are on their way, which bring us back."""
+        """Ask slots for what they have not started. Whether answers are on their way, which bring us back."""
         if any(ticket.reclaiming for slot in self.slots for ticket in slot.tickets):
             return True
-        return self.reclaim_half()
+        return self.reclaim()
 
     def traps(self) -> bool:
         """Whether tasks wait in a slot, behind one that runs."""
@@ -281,6 +302,16 @@ class Compute:
             if slot.traps:
                 return True
         return False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether no slot will have run dry when it has finished what it runs now."""
+        if self.queue.tasks:
+            return True
+        for slot in self.slots:  # noqa: SIM110 - see :attr:`ready`
+            if slot.ready and not slot.traps:
+                return False
+        return True
 
     def runs(self) -> bool:
         """Whether any slot runs a task, which may split."""
@@ -469,6 +500,7 @@ class Compute:
         if job not in self.jobs:
             self.jobs[job] = HeldJob(options, self._strays.pop(job, {}))
             self.accounts.opened(job, self._view.now)
+            self.results.opened(self._view.now)
 
     def share_functions(self, batches: Iterable[Batch]) -> None:
         """Before the controller hears of tasks, it must have their functions: who taught them to us may be lost."""

@@ -105,7 +105,8 @@ class Exchange:
         self._idle_peers: dict[PeerId, None] = {}
         self._sent: dict[int, tuple[PeerId, tuple[Batch, ...]]] = {}
         self._relayed: set[int] = set()
-        self._transfers = 0
+        self.transfers = 0
+        """Batches of work that were sent in one message, to another worker or back to the controller."""
         self._closed = False
         self.asks = 0
         """Questions for work, since the last report."""
@@ -392,17 +393,17 @@ class Exchange:
 
     def _send_half(self, requester: PeerId) -> None:
         batches = self._stock.donate(self._stock.surplus_s() / 2)
-        self._transfers += 1
-        self._sent[self._transfers] = (requester, batches)
+        self.transfers += 1
+        self._sent[self.transfers] = (requester, batches)
         link = self._links.get(requester)
         for batch in batches:
             self._stock.introduce(batch, requester, link)
         if link is not None:
-            self._do(effects.Send(requester, messages.SendWork(self._transfers, self._view.me, batches)))
+            self._do(effects.Send(requester, messages.SendWork(self.transfers, self._view.me, batches)))
         else:
             self._unreachable.discard(requester)
-            self._relayed.add(self._transfers)
-            self._do(effects.Send(CONTROLLER, messages.Relay(requester, self._transfers, batches)))
+            self._relayed.add(self.transfers)
+            self._do(effects.Send(CONTROLLER, messages.Relay(requester, self.transfers, batches)))
 
     def _refuse(self, requester: PeerId) -> None:
         to = requester if requester in self._links else CONTROLLER
@@ -428,12 +429,12 @@ class Exchange:
     def hand_back(self, size_bytes_max: float = limits.GRANT_BYTES_SOFT) -> None:
         """Hand about so many bytes of what is queued to the controller, from the back. There are queued tasks."""
         batches = self._stock.donate(_ALL_S, size_bytes_max)
-        self._transfers += 1
-        self._sent[self._transfers] = (CONTROLLER, batches)
-        self._relayed.add(self._transfers)
+        self.transfers += 1
+        self._sent[self.transfers] = (CONTROLLER, batches)
+        self._relayed.add(self.transfers)
         for batch in batches:
             self._stock.introduce(batch, CONTROLLER, None)
-        self._do(effects.Send(CONTROLLER, messages.Relay(CONTROLLER, self._transfers, batches)))
+        self._do(effects.Send(CONTROLLER, messages.Relay(CONTROLLER, self.transfers, batches)))
 
     # --- small things -------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from lbnet.types import JobId, PeerId
 class _Results:
     """RESULTs that came by a worker's link, how many of them are safe, and of how many it was told.
 
-    ``untold_bytes``: what the worker keeps of the others. With a journal, nobody asks.
+    ``untold_bytes``: what the worker keeps of the others, about.
     ``eager``: the worker waits for the word on each.
     """
 
@@ -123,8 +123,7 @@ class Promises:
         if results is None:
             results = self._results[worker] = _Results()
         results.came += 1
-        if not self._journal:
-            results.untold_bytes += size_of(result)
+        results.untold_bytes += size_of(result)
         self._heard[worker] = None
 
     def hurry(self, worker: PeerId) -> None:
@@ -198,17 +197,9 @@ class Promises:
             self.tell(job)
         for peer in self._heard:
             results = self._results.get(peer)
-            if results is None:
-                continue
-            # A worker that keeps too much computes nothing more, so few large ones must not wait for many.
-            if results.came > results.told and (
-                results.eager
-                or results.came - results.told >= limits.KEPT_EVERY
-                or results.untold_bytes >= limits.UNKEPT_BYTES_MAX // limits.KEPT_EVERY
-            ):
-                results.told = results.came
-                results.untold_bytes = 0
-                self._send(peer, messages.Kept(results.came))
+            if results is not None:
+                results.safe = results.came
+                self._tell_kept(peer, results)
         self._touched.clear()
         self._submitted.clear()
         self._heard.clear()
@@ -262,9 +253,22 @@ class Promises:
                 self._are_safe(job, items)
             self.tell(job)
         for peer, results in told.items():
-            if self._results.get(peer) is results and results.safe > results.told:
-                results.told = results.safe
-                self._send(peer, messages.Kept(results.safe))
+            if self._results.get(peer) is results:
+                self._tell_kept(peer, results)
+
+    def _tell_kept(self, peer: PeerId, results: _Results) -> None:
+        """Say what is safe, if it is enough to be worth a message.
+
+        A worker that keeps too much computes nothing more, so few large ones must not wait for many.
+        """
+        if results.safe > results.told and (
+            results.eager
+            or results.safe - results.told >= limits.KEPT_EVERY
+            or results.untold_bytes >= limits.UNKEPT_BYTES_MAX // limits.KEPT_EVERY
+        ):
+            results.told = results.safe
+            results.untold_bytes = 0
+            self._send(peer, messages.Kept(results.safe))
 
     def _are_safe(self, job: Job, items: _Submitted) -> None:
         job.safe_items = max(job.safe_items, items.upto)

@@ -52,14 +52,22 @@ class WorkQueue:
         return seconds
 
     def append(self, batch: Batch) -> None:
-        """Work that came: it runs after what is here."""
-        self._lane(batch).append(batch)
+        """Work that came: it runs after what is here. What was cut apart is put together again."""
+        lane = self._lane(batch)
         self._count(batch, len(batch))
+        while lane and (both := lane[-1].joined(batch)) is not None:
+            lane.pop()
+            batch = both
+        lane.append(batch)
 
     def push(self, batch: Batch) -> None:
         """Work that was spawned here, or came back from a slot: it runs next."""
-        self._lane(batch).appendleft(batch)
+        lane = self._lane(batch)
         self._count(batch, len(batch))
+        while lane and (both := lane[0].joined(batch)) is not None:
+            lane.popleft()
+            batch = both
+        lane.appendleft(batch)
 
     def front(self) -> Batch | None:
         """What runs next."""

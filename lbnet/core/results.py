@@ -26,7 +26,7 @@ class UnkeptResults:
         say: sends one to the controller, if it is there.
     """
 
-    __slots__ = ("_held", "_results", "_safe", "_said_at", "_say", "size_bytes")
+    __slots__ = ("_held", "_results", "_safe", "_said_at", "_say", "_since", "size_bytes")
 
     def __init__(self, say: Callable[[Result], None]) -> None:
         self._say = say
@@ -34,6 +34,7 @@ class UnkeptResults:
         self._results: deque[tuple[Result | None, int]] = deque()
         self._safe = 0
         self._said_at = -math.inf
+        self._since = -math.inf
         self.size_bytes = 0
         """Bytes of what is kept, about."""
 
@@ -51,11 +52,17 @@ class UnkeptResults:
         """
         if not self._held:
             return None
-        due_at = self._said_at + limits.RESULT_GAP_S
-        if busy and now < due_at and self.size_bytes < limits.RESULT_HELD_BYTES:
-            return due_at
+        if busy and self.size_bytes < limits.RESULT_HELD_BYTES:
+            gap_s = limits.RESULT_GAP_SHARE * (now - self._since)
+            gap_s = min(max(gap_s, limits.RESULT_GAP_S), limits.RESULT_GAP_MAX_S)
+            if now < self._said_at + gap_s:
+                return self._said_at + gap_s * _LATER
         self.say(now)
         return None
+
+    def opened(self, now: float) -> None:
+        """A job is new here: its client is told of its first results soon."""
+        self._since = now
 
     def say(self, now: float) -> None:
         """Say what is held."""
@@ -131,3 +138,6 @@ def size_of(result: Result) -> int:
 
 
 _RESULT_BYTES = 100
+
+_LATER = 1.5
+"""What a slot says brings us here again, mostly soon after a RESULT may be said: a timer is for when none does."""

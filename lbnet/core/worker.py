@@ -161,11 +161,15 @@ class Worker:
             self._view.unit_completed = True  # that a task lasts and lasts is news like the end of one
         compute.wake()
         compute.estimate()
+        before = self._exchange.transfers
         self._exchange.give(self._view.now)
+        if self._exchange.transfers > before and self._queue.tasks and compute.stuck:
+            self._view.unit_completed = True  # nothing else will tell that there is more, and no slot of ours begins it
+            self._withdraw()
         if self._departure.begun:
             self._look_while_leaving()
             return
-        self._results_at = compute.results.look(self._view.now, busy=compute.ready and self._queue.tasks > 0)
+        self._results_at = compute.results.look(self._view.now, busy=compute.ready and compute.has_more)
         compute.feed()
         if self._queue.size_bytes > self._queue_bytes and not self._alone:
             self._hand_back()
@@ -252,12 +256,21 @@ class Worker:
         if self.liveness.deadline_s:
             at = self.liveness.look_at if at is None else min(at, self.liveness.look_at)
         if at is not None:
-            self._arm(at)
+            self._arm(at, alone=True)
 
-    def _arm(self, at: float) -> None:
-        """See to it that a tick comes by then, or an earlier one that brings us here again."""
+    def _arm(self, at: float, *, alone: bool = False) -> None:
+        """See to it that a tick comes by then, or an earlier one that brings us here again.
+
+        Args:
+            at: then.
+            alone: nothing else is due before, so that a timer that comes much too early is set anew.
+        """
+        if at == math.inf:
+            return
+        armed_at = self._armed_at
+        comes = armed_at is not None and self._view.now <= armed_at <= at
         # A timer that comes too early costs a look; one effect for every event costs more.
-        if at < math.inf and (self._armed_at is None or not self._view.now <= self._armed_at <= at):
+        if not comes or (alone and armed_at is not None and at > armed_at + _TOO_EARLY_S):
             self._armed_at = at
             self._do(effects.SetTimer(at))
 
@@ -315,7 +328,8 @@ class Worker:
                 # Not acknowledged: the sender still has it, and introduces it anew over its next link.
                 self._do(effects.Disconnect(peer, problem))
                 return
-        self._do(effects.Send(peer, messages.Ack(message.transfer)))
+        if message.donor != CONTROLLER or peer != CONTROLLER:
+            self._do(effects.Send(peer, messages.Ack(message.transfer)))
         self._exchange.work_came(message.donor)
         self._view.told_idle_s = None
         self._view.unit_completed = True
@@ -504,6 +518,9 @@ def _on_tick(worker: Worker, event: events.Tick) -> None:  # noqa: ARG001
     """Looking again is all that a tick asks for."""
     worker._armed_at = None
 
+
+_TOO_EARLY_S = limits.RESULT_FLUSH_S
+"""A timer that would come earlier than it must by more than this is set anew."""
 
 _ON_MESSAGE: dict[type, Callable[[Worker, PeerId, Any], None]] = {
     messages.OpenJob: Worker._on_open_job,

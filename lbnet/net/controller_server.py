@@ -416,7 +416,9 @@ class ControllerServer:
         elif isinstance(effect, effects.SetTimer):
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_at(effect.at, self._handle, events.Tick())
+            self._timer = asyncio.get_running_loop().call_at(
+                effect.at + limits.TIMER_STEP_S, self._handle, events.Tick()
+            )
         else:
             raise AssertionError(f"a controller has no {type(effect).__name__}")
 

@@ -437,7 +437,9 @@ class WorkerNode:
         elif isinstance(effect, effects.SetTimer):
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_at(effect.at, self._handle, events.Tick())
+            self._timer = asyncio.get_running_loop().call_at(
+                effect.at + limits.TIMER_STEP_S, self._handle, events.Tick()
+            )
         else:
             self._pool.execute(effect)
 

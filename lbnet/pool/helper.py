@@ -74,10 +74,12 @@ class Helper:
             else:
                 due = min(due, self._hand_since + limits.RESULT_FLUSH_S)
         if outbox.pending:
-            if now >= outbox.flushed_at + limits.RESULT_FLUSH_S:
+            # The running thread flushes by itself at the end of a group, and is not disturbed before one lasts.
+            flush_at = max(outbox.flushed_at, self._hand_since) + limits.RESULT_FLUSH_S
+            if now >= flush_at:
                 outbox.flush(now)
             else:
-                due = min(due, outbox.flushed_at + limits.RESULT_FLUSH_S)
+                due = min(due, flush_at)
         self._due = due
         return due
 

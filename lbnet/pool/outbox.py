@@ -65,10 +65,11 @@ class Outbox:
         self._mark = now = self._clock()
         return now
 
-    def group_ended(self, tasks: int) -> float:
+    def group_ended(self, tasks: int, left: int) -> float:
         """A group of so many tasks is over: flush if it is time. Returns the seconds that one of them took.
 
-        The time that the helper has attributed meanwhile is not counted again.
+        If the ``left`` tasks of the ticket will soon be over, too, everything leaves with its end. The time that the
+        helper has attributed meanwhile is not counted again.
         """
         now = self._clock()
         with self.lock:
@@ -76,10 +77,11 @@ class Outbox:
             self._seconds += elapsed
             self._counted = len(self.finished)
             self._mark = now
-            self._mean_s = elapsed / tasks
-            if now - self.flushed_at >= limits.RESULT_FLUSH_S:
+            mean_s = self._mean_s = elapsed / tasks
+            since_s = now - self.flushed_at
+            if since_s >= limits.RESULT_FLUSH_S and since_s + left * mean_s > limits.REPORT_LATEST_S:
                 self.flush(now)
-        return elapsed / tasks
+        return mean_s
 
     def fold(self, index: int, value: Any, reduce: Callable[[Any, Any], Any]) -> None:
         """Add a spawned task's value to the combined one. The caller holds the lock, and appends ``FOLDED``."""

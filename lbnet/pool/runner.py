@@ -107,7 +107,7 @@ class Runner:
                 self._helper.watch(hand, entry, outbox.group_began())
             end = self._run_group(tasks, hand)
             self.flush_output()
-            mean_s = outbox.group_ended(end - begin)
+            mean_s = outbox.group_ended(end - begin, batch.hi - end)
             fitting = int(limits.GROUP_S / mean_s) if mean_s > 0 else limits.PAYLOAD_ITEMS_MAX
             size = max(1, min(fitting, size * limits.SLOT_GROUP_GROWTH))
             begin = end

@@ -398,7 +398,8 @@ class Hungry:
 class SendWork:
     """Any → worker: here is work. ACK must follow; until then the sender keeps what it sent.
 
-    ``donor`` is the worker that gave it, also when it came through the controller.
+    ``donor`` is the worker that gave it, also when it came through the controller. What the controller itself gives is
+    not acknowledged: its ledger has it in any case.
     """
 
     transfer: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lbnet import limits
+from lbnet.core.batching import payload_tasks
 from lbnet.core.events import Received
 from lbnet.errors import UsageError
 from lbnet.protocol import messages
@@ -73,11 +74,13 @@ class ClientNode(Node):
         self._settled = 0
         self._seen = 0
         self._size = _FIRST_ITEMS
+        self._began = 0.0
         self._feeding = False
         self._closed = False
 
     def open(self) -> None:
         """Begin, at the engine's time."""
+        self._began = self.engine.now
         self._feeding = True
         self.post(Item(self.event_s, _Feed()))
 
@@ -134,7 +137,8 @@ class ClientNode(Node):
 
     def _next_size(self) -> int:
         fitting = limits.PAYLOAD_BYTES_SOFT // max(1, self._book.workload.item_bytes)
-        return max(1, min(fitting, self._size * _GROWTH, limits.PAYLOAD_ITEMS_MAX))
+        most = payload_tasks(self._settled, self.engine.now - self._began)
+        return max(1, min(fitting, self._size * _GROWTH, most))
 
     def _go_on(self) -> None:
         if self._feeding or self._closed or not self._has_room():

@@ -76,20 +76,26 @@ class PlainTicket(Ticket):
         """
         assert self._first is not None, "a ticket that has started has a group in its hand"
         group = self._first
-        flushed_at, flush_s = self.slot.flushed_at, limits.RESULT_FLUSH_S
+        flushed_at, flush_s, latest_s = self.slot.flushed_at, limits.RESULT_FLUSH_S, limits.REPORT_LATEST_S
         while True:
-            # Results that waited when the group began leave as they are due; of its own nothing waits before.
-            when = (flushed_at if self.told < group.lo else max(flushed_at, group.start)) + flush_s
+            when = max(flushed_at, group.start) + flush_s
             if when < group.end and self._running_at(group, when) > self.told:
                 break  # a long task runs, and results wait behind it
             when = group.end
-            if group.hi >= self.limit or when - flushed_at >= flush_s or when > until:
+            since_s = when - flushed_at
+            if group.hi >= self.limit or when > until:
+                break
+            if since_s >= flush_s and since_s + self._left_s(group) > latest_s:
                 break
             lo = group.hi
             if group.next_size == 1:
                 when, lo = self._skip(when, lo, min(until, flushed_at + flush_s))
             group = self._claim(when, lo, group.next_size)
         return group, when
+
+    def _left_s(self, group: _Group) -> float:
+        """What the slot believes that the rest of the ticket takes, when it has run this group."""
+        return (self.batch.hi - group.hi) * (group.end - group.start) / (group.hi - group.lo)
 
     def _skip(self, when: float, lo: int, until: float) -> tuple[float, int]:
         """Go on over groups of one task each, for as long as nothing happens but the next of them.

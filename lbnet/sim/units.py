@@ -150,11 +150,13 @@ class UnitTicket(Ticket):
     def _end_group(self) -> None:
         now = self.slot.engine.now
         start, lo, hi = self._group
-        if now - self.slot.flushed_at >= limits.RESULT_FLUSH_S and self._next < self.limit:
+        mean_s = (now - start) / (hi - lo)
+        since_s = now - self.slot.flushed_at
+        left_s = (self.batch.hi - self._next) * mean_s
+        if self._next < self.limit and since_s >= limits.RESULT_FLUSH_S and since_s + left_s > limits.REPORT_LATEST_S:
             self._flush()
         else:
             self._look()
-        mean_s = (now - start) / (hi - lo)
         fitting = int(limits.GROUP_S / mean_s) if mean_s > 0 else limits.PAYLOAD_ITEMS_MAX
         self._claim(max(1, min(fitting, self._size * limits.SLOT_GROUP_GROWTH)))
 
@@ -198,9 +200,7 @@ class UnitTicket(Ticket):
     def _later(self, end: float, step: Callable[[], None]) -> None:
         """A task runs until ``end``; if results wait behind it, they leave when they are due."""
         now = self.slot.engine.now
-        start, lo, _ = self._group
-        waited = bool(self._entries) and self._entries[0].index < lo
-        due = (self.slot.flushed_at if waited else max(self.slot.flushed_at, start)) + limits.RESULT_FLUSH_S
+        due = max(self.slot.flushed_at, self._group[0]) + limits.RESULT_FLUSH_S
         if self._entries and due < end:
             self.slot.engine.at(max(due, now), self._flush_beside, self._running)
         self.again(end, step)

@@ -36,8 +36,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "protocol": PLAIN,
     "strategies.base": PLAIN,
     "strategies": PLAIN | {"strategies.base"},
+    # Arithmetic that whoever makes batches shares.
+    "core.batching": PLAIN,
     # The core knows no strategy by name.
-    "core": PLAIN | {"protocol", "strategies.base"},
+    "core": PLAIN | {"protocol", "strategies.base", "core.batching"},
     "journal": PLAIN | {"protocol"},
     "security": PLAIN,
     # What is known of the machine, without a process or a socket.
@@ -52,15 +54,26 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "net.serve": PLAIN | {"net", "pickling", "pool.environment", "security", "strategies.base"},
     "workloads": PLAIN | {"work"},
     "sim": PLAIN
-    | {"version", "trace", "protocol", "core", "strategies", "strategies.base", "journal", "workloads", "work"},
+    | {
+        "version",
+        "trace",
+        "protocol",
+        "core",
+        "core.batching",
+        "strategies",
+        "strategies.base",
+        "journal",
+        "workloads",
+        "work",
+    },
     "client": PLAIN
     | {"address", "version", "pickling", "work", "trace", "protocol", "net", "strategies", "strategies.base"}
-    | {"security", "pool.cores", "pool.environment", "pool.memory"},
+    | {"core.batching", "security", "pool.cores", "pool.environment", "pool.memory"},
     "web": PLAIN | {"address", "version", "protocol", "net", "client"},
 }
 MAY_IMPORT["cli"] = frozenset(MAY_IMPORT)
 
-PURE = frozenset({"protocol", "core", "strategies", "strategies.base", "types", "errors", "limits"})
+PURE = frozenset({"protocol", "core", "core.batching", "strategies", "strategies.base", "types", "errors", "limits"})
 IMPURE_MODULES = frozenset({
     "asyncio", "socket", "time", "random", "pickle", "cloudpickle", "os", "subprocess", "threading", "logging",
     "datetime", "secrets", "select", "selectors", "ssl", "multiprocessing", "concurrent", "signal", "uvloop",

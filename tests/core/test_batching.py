@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbnet import limits
-from lbnet.core.batching import grant_tasks, slot_batches, slot_tasks
+from lbnet.core.batching import grant_tasks, payload_tasks, slot_batches, slot_tasks
 
 means = st.floats(1e-9, 1e4)
 counts = st.integers(1, 10_000_000)
@@ -63,7 +63,9 @@ def test_a_grant_is_within_time_share_and_what_was_proven(
         assert tasks == slots * limits.GRANT_FIRST_TASKS
     elif tasks > 1:
         assert tasks * mean_s <= limits.GRANT_S * slots * (1 + 1e-9)
-        assert tasks <= backlog * slots / (2 * slots_all) + 1
+        fair = -(-backlog * slots // slots_all)
+        assert tasks <= fair
+        assert tasks <= fair / 2 + 1 or tasks * mean_s <= limits.GRANT_LEAST_S * slots * (1 + 1e-9)
         assert tasks <= max(slots, limits.GRANT_GROWTH * finished)
 
 
@@ -73,13 +75,28 @@ def test_all_workers_together_get_about_half_of_the_backlog_at_most(
     mean_s: float, backlog: int, workers: list[int]
 ) -> None:
     granted = sum(grant_tasks(mean_s, 10**9, backlog, slots, sum(workers)) for slots in workers)
-    assert granted <= backlog / 2 + len(workers)
+    short = granted * mean_s <= limits.GRANT_LEAST_S * sum(workers) * (1 + 1e-9)
+    assert granted <= backlog / 2 + len(workers) or (short and granted <= backlog + len(workers))
+
+
+@pytest.mark.parametrize(
+    ("arrived", "seconds", "most"),
+    [
+        (0, 0.0, limits.PAYLOAD_ITEMS),
+        (0, 9.0, limits.PAYLOAD_ITEMS),
+        (1_000, 1.0, limits.PAYLOAD_ITEMS),
+        (2_000_000, 2.0, int(1_000_000 * limits.PAYLOAD_S)),
+        (10**9, 1.0, limits.PAYLOAD_ITEMS_MAX),
+    ],
+)
+def test_payloads_grow_with_the_pace_of_the_cluster(arrived: int, seconds: float, most: int) -> None:
+    assert payload_tasks(arrived, seconds) == most
 
 
 def test_slots_that_are_not_counted_yet_do_not_enlarge_a_share() -> None:
     assert grant_tasks(1e-6, 10**9, 100, slots=4, slots_all=0) == grant_tasks(1e-6, 10**9, 100, slots=4, slots_all=4)
 
 
-@pytest.mark.parametrize(("finished", "most"), [(0, 4), (1, 8), (10, 80), (10_000, 50_000)])
+@pytest.mark.parametrize(("finished", "most"), [(0, 4), (1, 8), (10, 80), (10_000, 80_000), (100_000, 100_000)])
 def test_grants_grow_with_what_has_been_measured(finished: int, most: int) -> None:
     assert grant_tasks(1e-9, finished, 100_000, slots=4, slots_all=4) == most

@@ -20,7 +20,6 @@ from tests.core.worker_desk import (
     OTHER,
     PEER,
     Desk,
-    ack,
     busy,
     failed,
     has_job,
@@ -88,7 +87,7 @@ def test_it_waits_until_what_it_handed_back_has_arrived() -> None:
 
 def test_tails_that_were_handed_to_slots_are_taken_back() -> None:
     desk = in_one_ticket()
-    batch = tasks(0, 26)
+    batch = tasks(0, 27)
     said = leave(desk)
     assert Reclaim(SlotId(0), 2, 1) in said
     assert Reclaim(SlotId(0), 3, 11) in said
@@ -101,7 +100,7 @@ def test_work_that_was_on_its_way_goes_back() -> None:
     desk = Desk()
     has_job(desk)
     leave(desk)
-    assert desk.hears(work(tasks(0, 2), transfer=9)) == [ack(9), back(1, tasks(0, 2))]
+    assert desk.hears(work(tasks(0, 2), transfer=9)) == [back(1, tasks(0, 2))]
 
 
 def test_what_runs_too_long_is_handed_back_and_nobody_is_blamed() -> None:

@@ -76,6 +76,7 @@ def test_without_a_journal_nothing_waits() -> None:
     assert desk.persisted == 0
 
 
+@pytest.mark.usefixtures("kept_at_once")
 def test_with_one_everything_waits_for_its_records() -> None:
     desk = Desk(journal=True)
     desk.submits(0, 4)
@@ -88,6 +89,7 @@ def test_with_one_everything_waits_for_its_records() -> None:
     assert desk.take_said() == [values(0, 2), messages.Kept(1)]
 
 
+@pytest.mark.usefixtures("kept_at_once")
 def test_what_becomes_safe_together_is_said_together() -> None:
     desk = Desk(journal=True)
     desk.submits(0, 4)
@@ -98,6 +100,7 @@ def test_what_becomes_safe_together_is_said_together() -> None:
     assert said == [messages.Submitted(JOB, 4), *(values(index, index + 1) for index in range(4)), messages.Kept(4)]
 
 
+@pytest.mark.usefixtures("kept_at_once")
 def test_a_client_that_is_away_is_told_nothing_and_later_all() -> None:
     desk = Desk(journal=True)
     desk.submits(0, 2)
@@ -112,6 +115,7 @@ def test_a_client_that_is_away_is_told_nothing_and_later_all() -> None:
     assert desk.take_said() == [values(0, 1)]  # the other one is not safe
 
 
+@pytest.mark.usefixtures("kept_at_once")
 def test_a_worker_that_came_back_is_not_told_of_its_last_link() -> None:
     desk = Desk(journal=True)
     desk.submits(0, 2)
@@ -122,11 +126,13 @@ def test_a_worker_that_came_back_is_not_told_of_its_last_link() -> None:
     assert desk.take_said() == [messages.Submitted(JOB, 2), values(0, 1), values(1, 2), messages.Kept(1)]
 
 
-def test_without_a_journal_workers_hear_now_and_then_that_results_are_kept() -> None:
-    desk = Desk(journal=False)
+@pytest.mark.parametrize("journal", [True, False])
+def test_workers_hear_now_and_then_that_results_are_kept(journal: bool) -> None:
+    desk = Desk(journal=journal)
     desk.submits(0, limits.KEPT_EVERY)
     for index in range(limits.KEPT_EVERY):
         desk.done_is(index, index + 1)
+        desk.promises.persisted(desk.persisted)
     assert [message for message in desk.take_said() if isinstance(message, messages.Kept)] == [
         messages.Kept(limits.KEPT_EVERY)
     ]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
@@ -223,3 +226,36 @@ def test_what_is_given_away_is_of_the_highest_priority_and_from_its_back() -> No
     assert queue.front() == batch(9, 10, job=3)
     queue.drop_job(JobId(2))
     assert waiting_ids(queue) == [(3, ROOT, 9), *((1, ROOT, index) for index in range(4))]
+
+
+@settings(derandomize=True)
+@given(st.lists(st.integers(1, 39), max_size=12, unique=True), st.randoms(use_true_random=False))
+def test_what_was_cut_apart_is_put_together_again(cuts: list[int], random: Random) -> None:
+    whole = batch(0, 40, data=b"items")
+    edges = [0, *sorted(cuts), 40]
+    parts = [whole.part(lo, hi) for lo, hi in pairwise(edges)]
+    random.shuffle(parts)
+    queue = WorkQueue(durations())
+    for part in parts:
+        # Each by its own way: some come from a slot, some from a donor, whose message had a copy of the payload.
+        copy = replace(part, payload=replace(part.payload, data=bytes(part.payload.data)))
+        (queue.push if random.random() < 0.5 else queue.append)(copy)
+    assert sorted(waiting_ids(queue)) == ids([whole])
+    assert queue.tasks == 40
+    spans = queue.spans()
+    assert all(before.hi != after.lo for before, after in pairwise(spans))
+
+
+def test_what_is_of_different_payloads_or_was_tried_stays_apart() -> None:
+    whole = batch(0, 10, data=b"items")
+    for other in (
+        batch(5, 10, data=b"items"),
+        replace(whole.part(5, 10), origin=RunId(3)),
+        replace(whole.part(5, 10), job=JobId(2)),
+        whole.part(5, 6).again(5, failures=1),
+        whole.part(5, 6).again(5, crashes=1),
+        whole.part(6, 10),
+    ):
+        assert whole.part(0, 5).joined(other) is None
+        assert queue_of(whole.part(0, 5), other).batches == 2
+    assert whole.part(5, 10).joined(whole.part(0, 5)) == whole

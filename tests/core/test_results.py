@@ -41,19 +41,36 @@ def test_each_is_said_and_kept() -> None:
 
 def test_the_first_is_said_at_once_and_what_follows_soon_waits_for_company() -> None:
     results, said = kept()
+    results.opened(9.0)
     assert results.look(9.0, busy=True) is None
     results.add(result(0))
     assert results.look(9.0, busy=True) is None
     assert said == [result(0)]
-    due_at = 9.0 + limits.RESULT_GAP_S
     for number in (1, 2):
         results.add(result(number))
-        assert results.look(9.0 + number / 1000, busy=True) == due_at
+        assert results.look(9.0 + number / 1000, busy=True) == pytest.approx(9.0 + 1.5 * limits.RESULT_GAP_S)
     assert said == [result(0)]
     assert results.unkept
-    assert results.look(due_at, busy=True) is None
+    assert results.look(9.0 + limits.RESULT_GAP_S, busy=True) is None
     assert said == [result(0), replace(result(1), groups=result(1).groups + result(2).groups)]
     assert results.again() == said
+
+
+@pytest.mark.parametrize(
+    ("age_s", "gap_s"),
+    [(0.0, limits.RESULT_GAP_S), (0.7, 0.07), (60.0, limits.RESULT_GAP_MAX_S)],
+    ids=["new", "a while", "long"],
+)
+def test_the_longer_a_job_is_known_the_rarer_its_results(age_s: float, gap_s: float) -> None:
+    results, said = kept()
+    results.opened(100.0 - age_s)
+    results.add(result(0))
+    assert results.look(100.0, busy=True) is None
+    results.add(result(1))
+    assert results.look(100.0 + 0.9 * gap_s, busy=True) is not None
+    assert len(said) == 1
+    assert results.look(100.0 + 1.2 * gap_s, busy=True) is None
+    assert len(said) == 2
 
 
 def test_who_runs_dry_or_has_much_says_it_now() -> None:

@@ -384,6 +384,7 @@ def test_placing_work_never_waits_for_the_journal() -> None:
     assert desk.says(client, messages.Submit(tasks(0, 2))) == introduced(worker, work(1, tasks(0, 2)))
 
 
+@pytest.mark.usefixtures("kept_at_once")
 def test_with_a_journal_results_are_kept_when_they_are_safe() -> None:
     desk = patient(journal=True)
     client, worker = running(desk, 3)
@@ -398,6 +399,7 @@ def test_with_a_journal_results_are_kept_when_they_are_safe() -> None:
     assert desk.receipts == [kept(worker, 1), kept(worker, 2)]
 
 
+@pytest.mark.usefixtures("kept_at_once")
 def test_results_that_lead_to_nothing_are_kept_as_well() -> None:
     """Of a job that is over, or that nobody knows: the worker would hold them for ever."""
     desk = patient(journal=True)
@@ -420,6 +422,7 @@ def test_without_a_journal_results_are_kept_every_now_and_then(results: int) -> 
     assert desk.receipts == [kept(worker, count) for count in range(limits.KEPT_EVERY, results + 1, limits.KEPT_EVERY)]
 
 
+@pytest.mark.usefixtures("kept_at_once")
 def test_a_worker_that_came_back_counts_its_results_anew() -> None:
     desk = patient(journal=True)
     client, worker = running(desk, 3)

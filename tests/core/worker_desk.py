@@ -172,9 +172,9 @@ def busy(count: int, slots: int = 1, options: JobOptions = OPTIONS, strategy: Wo
 
 
 def in_one_ticket() -> Desk:
-    """Items of 10 ms: 0 is done, ticket 2 holds 1 to 11, ticket 3 holds 11 to 21, and the rest up to 26 waits."""
-    desk = busy(26)
-    batch = tasks(0, 26)
+    """Items of 10 ms: 0 is done, ticket 2 holds 1 to 11, ticket 3 holds 11 to 21, and the rest up to 27 waits."""
+    desk = busy(27)
+    batch = tasks(0, 27)
     assert desk.done(1, values(0, 1, 0.01)) == [result(values(0, 1, 0.01)), run(2, batch.part(1, 11), 1)]
     assert desk.finished(1, 1) == [run(3, batch.part(11, 21), 11)]
     return desk

@@ -124,8 +124,9 @@ class Scene:
 
     async def give(self, job: JobId, fn: Callable[..., Any], items: Sequence[Any]) -> None:
         """Have the worker take work."""
-        await self.boss.say(*introduction(job, fn), SendWork(1, CONTROLLER, (batch_of(job, fn, items),)))
-        await self.boss.hear(Ack)
+        work = SendWork(1, CONTROLLER, (batch_of(job, fn, items),))
+        await self.boss.say(*introduction(job, fn), work, AskInventory(99))
+        await self.boss.hear(Inventory)  # what is said after the work is handled after it
 
     def finish(self, index: int) -> None:
         """Let its only slot, which is none, have done the item of this number in the first ticket."""
@@ -524,7 +525,10 @@ async def hear_only(peer: RawPeer, number: int) -> list[Message]:
     return heard
 
 
-async def test_promises_are_made_when_what_they_need_is_on_the_disk(journal: SlowJournal) -> None:
+async def test_promises_are_made_when_what_they_need_is_on_the_disk(
+    journal: SlowJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "KEPT_EVERY", 1)
     async with controller(journal=journal) as server:
         worker, client = await RawPeer.join(server.address, "worker"), await RawPeer.join(server.address, "client")
         job = job_of(client)

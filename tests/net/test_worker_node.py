@@ -419,7 +419,6 @@ async def give_it_work(at: Scene) -> None:
     at.make_ready()
     await at.boss.hear(Idle)
     await at.boss.say(*introduction(JOB, abs), SendWork(1, CONTROLLER, (batch_of(JOB, abs, list(range(ITEMS))),)))
-    await at.boss.hear(Ack)
     assert await at.holding() == (ITEMS, ITEMS)
 
 

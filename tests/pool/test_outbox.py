@@ -66,22 +66,41 @@ def test_the_first_results_leave_at_once_and_later_ones_wait_for_company(post: P
     outbox.begin(run_of())
     outbox.group_began()
     outbox.finished.append(1)
-    outbox.group_ended(1)
+    outbox.group_ended(1, 90)
     assert [(m.upto, len(m.groups)) for m in post.done()] == [(1, 1)]
     for number in (2, 3):
         outbox.group_began()
         outbox.finished.append(number)
         post.now += FLUSH_S / 4
-        outbox.group_ended(1)
+        outbox.group_ended(1, 90)
     assert outbox.pending
     assert len(post.writes) == 1
     outbox.group_began()
     outbox.finished.append(4)
     post.now += FLUSH_S
-    outbox.group_ended(1)
+    outbox.group_ended(1, 90)
     assert not outbox.pending
     assert [m.upto for m in post.done()] == [1, 4]
     assert post.values() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("left", "waits"), [(0, True), (20, True), (200, False)])
+def test_what_is_due_waits_for_the_end_of_the_ticket_if_that_is_near(post: Post, left: int, *, waits: bool) -> None:
+    outbox = post.outbox
+    outbox.flushed_at = post.now
+    outbox.begin(run_of(0, 300))
+    outbox.group_began()
+    outbox.finished += range(100)
+    post.now += 1.2 * FLUSH_S
+    outbox.group_ended(100, left)
+    assert outbox.pending == waits
+    # The tasks take longer than was thought: now it does not wait any more.
+    outbox.group_began()
+    outbox.finished.append(100)
+    post.now += 1.1 * FLUSH_S
+    outbox.group_ended(1, max(left - 1, 1))
+    assert not outbox.pending
+    assert post.values() == list(range(101))
 
 
 def test_the_end_of_a_ticket_sends_all_of_it_in_one_write(post: Post) -> None:
@@ -90,7 +109,7 @@ def test_the_end_of_a_ticket_sends_all_of_it_in_one_write(post: Post) -> None:
     outbox.begin(run_of(5, 20, ticket=8))
     outbox.group_began()
     outbox.finished += ["a", "b"]
-    outbox.group_ended(2)
+    outbox.group_ended(2, 90)
     assert post.writes == []
     outbox.end(7)
     assert len(post.writes) == 1
@@ -125,7 +144,7 @@ def test_the_time_between_groups_belongs_to_no_task(post: Post) -> None:
     outbox.group_began()
     post.now += 2
     outbox.finished.append(1)
-    assert outbox.group_ended(1) == pytest.approx(2)
+    assert outbox.group_ended(1, 90) == pytest.approx(2)
     post.now += 7
     outbox.end(1)
     assert post.seconds() == pytest.approx(2)
@@ -137,7 +156,7 @@ def test_in_a_long_task_the_finished_ones_count_as_those_before(post: Post) -> N
     outbox.group_began()
     outbox.finished += [1, 2]
     post.now += 0.004
-    outbox.group_ended(2)
+    outbox.group_ended(2, 90)
     outbox.group_began()
     outbox.finished += [3, 4, 5]
     post.now += 1.0
@@ -146,7 +165,7 @@ def test_in_a_long_task_the_finished_ones_count_as_those_before(post: Post) -> N
     assert post.seconds() == pytest.approx(0.004 + 3 * 0.002)
     post.now += 1.0
     outbox.finished.append(6)
-    outbox.group_ended(4)
+    outbox.group_ended(4, 90)
     outbox.end(6)
     assert post.seconds() == pytest.approx(2.004)
     assert post.values() == [1, 2, 3, 4, 5, 6]
@@ -192,7 +211,7 @@ def test_every_schedule_of_both_threads_tells_each_task_once_and_all_of_the_time
                 outbox.flush(post.now)
             assert not outbox.pending
         elif step == "ended" and unseen:
-            outbox.group_ended(index - begin)
+            outbox.group_ended(index - begin, 90)
             in_group, unseen, ended = False, 0, index
         elif step == "end" and not in_group:
             post.now += duration

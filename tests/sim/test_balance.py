@@ -97,7 +97,11 @@ def largest(**given: Any) -> tuple[str, str]:
     ("given", "cause", "advice"),
     [
         ({"workload": "flat:constant:2:100ms"}, "start", "One task took 100 ms, more than the ideal of 5"),
-        ({"workload": "flat:constant:300000:1us", "costs": Costs(task_s=1e-5)}, "serialising", "Your tasks are"),
+        (
+            {"workload": "flat:constant:300000:1us", "costs": Costs(task_s=1e-5, ticket_s=2e-3)},
+            "serialising",
+            "your tasks take 11 µs, and 1",
+        ),
         ({"workload": "flat:constant:80:10ms", "costs": Costs(latency_s=0.5)}, "network", "Network took"),
         ({"workload": "flat:constant:5:100ms"}, "tail", "Tail took 3"),
     ],

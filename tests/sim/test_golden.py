@@ -16,13 +16,13 @@ from lbnet.strategies import registry
 WORKLOADS = ("flat:lognormal:500:1ms", "divisible:1500:1ms", "uts:default:20us")
 
 GOLDEN = {
-    "sb": "3d429baeabe3f3b9",
-    "rp": "2d07da2b1f643dc8",
-    "arr": "4ede3a61847aa137",
-    "grr": "64aa59591c727172",
-    "shared": "178a501615e7410f",
-    "lifeline": "4642703a54d7b433",
-    "pmap": "573feb1d90ae3927",
+    "sb": "1a7bf65fc82de788",
+    "rp": "93bfed768b7d30e2",
+    "arr": "b73c2b8bb7e968a5",
+    "grr": "59a25a532e5a9285",
+    "shared": "fff3902934857558",
+    "lifeline": "871f4a3b9b953425",
+    "pmap": "aceb025e75397141",
 }
 
 

@@ -24,15 +24,15 @@ def run(durations: list[float], strategy: str, workers: int) -> SimulationResult
 @pytest.mark.parametrize(
     "durations",
     [
-        [SHORT_S] * 50_000 + [LONG_S] * 100,
-        [LONG_S] * 100 + [SHORT_S] * 50_000,
-        ([SHORT_S] * 25_000 + [LONG_S] * 50) * 2,
+        [SHORT_S] * 50_000 + [LONG_S] * 200,
+        [LONG_S] * 200 + [SHORT_S] * 50_000,
+        ([SHORT_S] * 25_000 + [LONG_S] * 100) * 2,
     ],
     ids=["short-then-long", "long-then-short", "twice"],
 )
-def test_durations_that_change_midway_cost_a_fifth_at_most(durations: list[float], strategy: str) -> None:
+def test_durations_that_change_midway_cost_a_tenth_at_most(durations: list[float], strategy: str) -> None:
     result = run(durations, strategy, workers=4)
-    assert sum(durations) / 4 > 0.8 * result.report.makespan_s
+    assert sum(durations) / 4 > 0.9 * result.report.makespan_s
 
 
 def giants(count: int, *places: int) -> list[float]:

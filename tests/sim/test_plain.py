@@ -18,24 +18,29 @@ def test_results_leave_on_a_timer_and_at_the_end():
     owner = SlotOwner(Flat(30, 0.004))
     owner.run(0, 30)
     owner.engine.run()
-    # The last flush is long ago, so the first task is told at once; then every 50 ms what is finished.
-    assert owner.done() == [
-        (0.004, 1),
-        (pytest.approx(0.004 + FLUSH_S), 13),
-        (pytest.approx(0.004 + 2 * FLUSH_S), 26),
-        (0.12, 30),
-    ]
+    # The last flush is long ago, so the first task is told at once; then what is finished when it is due, until the end
+    # is near, which brings the rest.
+    assert owner.done() == [(0.004, 1), (pytest.approx(0.056), 14), (0.12, 30)]
     assert owner.finished() == [(0.12, 30)]
     seconds = [sum(group.seconds for group in event.groups) for _, event in owner.said if hasattr(event, "groups")]
     assert sum(seconds) == pytest.approx(0.12)
+
+
+def test_a_slot_is_never_silent_for_long():
+    owner = SlotOwner(Flat(1_000, 0.004))
+    owner.run(0, 1_000)
+    owner.engine.run()
+    told = [when for when, _ in owner.done()]
+    assert max(after - before for before, after in zip(told, told[1:], strict=False)) < limits.REPORT_LATEST_S
+    assert len(told) > 4.0 / limits.REPORT_LATEST_S
 
 
 def test_what_was_finished_leaves_beside_a_long_task():
     owner = SlotOwner(Flat(3, 0.001, 0.002, 10.0))
     owner.run(0, 3)
     owner.engine.run()
-    # The second waits when the long one begins: it is told when it is due, counted from the first.
-    assert owner.done() == [(0.001, 1), (pytest.approx(0.001 + FLUSH_S), 2), (10.003, 3)]
+    # Two wait when the long one begins, as the end was near before: they are told when that has lasted for a while.
+    assert owner.done() == [(pytest.approx(0.001 + FLUSH_S), 2), (10.003, 3)]
 
 
 TICK_S = 2.0**-20
@@ -126,7 +131,10 @@ class Reference:
             mean_s = (now - self.start) / (end - begin)
             size = max(1, min(int(limits.GROUP_S / mean_s + 1e-9), size * limits.SLOT_GROUP_GROWTH))
             begin = end
-            if now - self.flushed_at >= FLUSH_S - 1e-12 and begin < self.limit:
+            since_s = now - self.flushed_at
+            left_s = (len(self.seconds) - begin) * mean_s
+            soon = since_s + left_s <= limits.REPORT_LATEST_S
+            if since_s >= FLUSH_S - 1e-12 and begin < self.limit and not soon:
                 self._tell(now, begin)
         self._tell(now, begin)
         return now, begin
@@ -139,8 +147,7 @@ class Reference:
             while True:
                 due = [(self.start + FLUSH_S, 0)] if not let_go else []
                 if index > self.told:
-                    waited = self.told < begin
-                    due.append(((self.flushed_at if waited else max(self.flushed_at, self.start)) + FLUSH_S, 1))
+                    due.append((max(self.flushed_at, self.start) + FLUSH_S, 1))
                 if self.requests:
                     due.append((self.requests[0][0], 2))
                 due = [what for what in due if what[0] < end]

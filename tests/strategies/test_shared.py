@@ -222,7 +222,7 @@ def test_news_of_the_list_are_few_however_often_it_changes() -> None:
     at = Team(4, "shared", placement="spread")
     at.advance(1.0)
     at.forget()
-    at.submit(400)
+    at.submit(4_000)
     changes = 0
     while at.finish(1, 1e-4) | at.finish(2, 1e-4) | at.finish(3, 1e-4) | at.finish(4, 1e-4):
         changes += 4
