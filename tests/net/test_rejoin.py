@@ -126,7 +126,11 @@ class Scene:
         """Have the worker take work."""
         work = SendWork(1, CONTROLLER, (batch_of(job, fn, items),))
         await self.boss.say(*introduction(job, fn), work, AskInventory(99))
-        await self.boss.hear(Inventory)  # what is said after the work is handled after it
+        # What is said after the work is handled after it; what the controller itself gives is not acknowledged.
+        while not isinstance(message := await self.boss.hear_any(), Inventory):
+            assert message is not None
+            assert not isinstance(message, Ack | Result)
+        assert sum(span.hi - span.lo for span in message.spans) == len(items)
 
     def finish(self, index: int) -> None:
         """Let its only slot, which is none, have done the item of this number in the first ticket."""

@@ -116,9 +116,7 @@ class Scene:
     async def holding(self) -> tuple[int, int]:
         """How many tasks the worker holds, and how many of them are different."""
         await self.boss.say(AskInventory(1))
-        spans = (await self.boss.hear(Inventory)).spans
-        indices = [index for span in spans for index in range(span.lo, span.hi)]
-        return len(indices), len(set(indices))
+        return spans_held(await self.boss.hear(Inventory))
 
 
 @contextlib.asynccontextmanager
@@ -134,6 +132,12 @@ async def scene(me: PeerId = ME) -> AsyncIterator[Scene]:
             yield Scene(worker, boss, greeting)
         finally:
             await worker.stop()
+
+
+def spans_held(inventory: Inventory) -> tuple[int, int]:
+    """How many tasks there are in it, and how many of them are different."""
+    indices = [index for span in inventory.spans for index in range(span.lo, span.hi)]
+    return len(indices), len(set(indices))
 
 
 def spans_of(batches: tuple[Batch, ...]) -> int:
@@ -419,7 +423,11 @@ async def give_it_work(at: Scene) -> None:
     at.make_ready()
     await at.boss.hear(Idle)
     await at.boss.say(*introduction(JOB, abs), SendWork(1, CONTROLLER, (batch_of(JOB, abs, list(range(ITEMS))),)))
-    assert await at.holding() == (ITEMS, ITEMS)
+    await at.boss.say(AskInventory(1))
+    while not isinstance(message := await at.boss.hear_any(), Inventory):
+        assert message is not None
+        assert not isinstance(message, Ack), "what the controller itself gives is not acknowledged"
+    assert spans_held(message) == (ITEMS, ITEMS)
 
 
 @pytest.mark.usefixtures("silent_pool")
