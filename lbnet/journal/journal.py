@@ -221,7 +221,7 @@ class Journal:
         try:
             with self._writing:
                 self._store.add([addition for addition, _ in batch])
-        except (sqlite3.Error, MemoryError) as error:
+        except (sqlite3.Error, OSError, MemoryError) as error:
             if self.problem is None:
                 self.problem = str(error) or "no memory"
                 failed(

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lbnet.errors import JournalError
+from lbnet.journal.bodies import Bodies
 from lbnet.journal.sums import SUM_BYTES, read_mark, read_state, sum_of
 
 APPLICATION_ID = 0x6C626E74
-VERSION = 3
+VERSION = 4
 
 _MAY_PASS = frozenset({
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM,
@@ -42,6 +43,9 @@ class Contents:
 
     counts: dict[int, int]
     """How many records each job has."""
+
+    large: tuple[tuple[int, str], ...]
+    """Job and place of each record that is in a file."""
 
 
 def check_header(path: Path) -> None:
@@ -73,11 +77,13 @@ class Reader:
     Args:
         db: a connection to it.
         path: of its file, for sentences.
+        bodies: its large records.
     """
 
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, db: sqlite3.Connection, path: Path, bodies: Bodies) -> None:
         self._db = db
         self._path = path
+        self._bodies = bodies
 
     def contents(self) -> Contents | None:
         """What there is, None if it was never begun.
@@ -119,7 +125,8 @@ class Reader:
         counts = self._counts()
         if len(counts) != jobs:
             raise damaged(self._path, f"it has {len(counts)} jobs, where {jobs} were kept")
-        return Contents(cluster, peers, last, counts)
+        large = self._db.execute("SELECT job, body FROM records WHERE typeof(body) = 'text'").fetchall()
+        return Contents(cluster, peers, last, counts, tuple(large))
 
     def _counts(self) -> dict[int, int]:
         counts: dict[int, int] = {}
@@ -145,7 +152,8 @@ class Reader:
         """
         count = 0
         try:
-            for seq, job, body, checksum in self._db.execute("SELECT seq, job, body, sum FROM records ORDER BY seq"):
+            for seq, job, kept, checksum in self._db.execute("SELECT seq, job, body, sum FROM records ORDER BY seq"):
+                body = self._bodies.read(kept) if isinstance(kept, str) else kept
                 if not isinstance(body, bytes) or checksum != sum_of(seq, job, body):
                     raise damaged(self._path, f"record {seq} does not fit its checksum")
                 count += 1
@@ -153,6 +161,10 @@ class Reader:
                     yield body
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise refused(self._path, error, f"after {count} records: ") from None
+        except OSError as error:
+            raise JournalError(
+                f"{error.filename} cannot be read ({error.strerror}): see to its disk, and who may read it"
+            ) from None
         if count != total:
             raise damaged(self._path, f"{count} records were read, where {total} were kept")
 

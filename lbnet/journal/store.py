@@ -6,7 +6,8 @@ A record is safe when its transaction is: SQLite's write-ahead log is synced at 
 takes it back. A torn end was never acknowledged, and is dropped.
 
 SQLite itself forgets quietly what follows a damaged page of its log. So every change has a number, records or not, and
-beside the file a mark holds the last one that was acknowledged.
+beside the file a mark holds the last one that was acknowledged. Large records are in files, see
+:mod:`lbnet.journal.bodies`.
 
 It must not know of threads.
 """
@@ -22,12 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lbnet.errors import JournalError
+from lbnet.journal.bodies import LARGE_BYTES, Bodies
 from lbnet.journal.markfile import MarkFile
 from lbnet.journal.reading import APPLICATION_ID, VERSION, Contents, Reader, check_header, damaged, refused
 from lbnet.journal.sums import mark, state, sum_of
 
 NAME = "journal.sqlite3"
 MARK_NAME = "journal.mark"
+BODIES_NAME = "bodies"
 CLUSTER_BYTES = 16
 PAGE_BYTES = 4096
 
@@ -81,6 +84,7 @@ class Store:
     def __init__(self, directory: Path, page_bytes: int = PAGE_BYTES) -> None:
         self.path = directory / NAME
         self._wal_path = directory / f"{NAME}-wal"
+        self._bodies = Bodies(directory / BODIES_NAME)
         try:
             self._mark = MarkFile(directory / MARK_NAME)
         except OSError as error:
@@ -94,6 +98,7 @@ class Store:
             try:
                 contents = self._begin(page_bytes) if contents is None else contents
                 self._set_up()
+                self._bodies.found(contents.large)
             except BaseException:
                 self._db.close()
                 raise
@@ -103,7 +108,7 @@ class Store:
         except BaseException:
             self._mark.close()
             raise
-        self._reader = Reader(self._db, self.path)
+        self._reader = Reader(self._db, self.path, self._bodies)
         self.cluster = contents.cluster
         self.last = contents.last
         self._peers = contents.peers
@@ -120,7 +125,7 @@ class Store:
         elif not _size_of(self.path):
             return None
         with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
-            contents = Reader(db, self.path).contents()
+            contents = Reader(db, self.path, self._bodies).contents()
         end = 0 if contents is None else contents.last
         if acknowledged is not None and (contents is None or acknowledged > end):
             raise damaged(self.path, f"it ends at number {end}, where {acknowledged} was acknowledged")
@@ -145,17 +150,18 @@ class Store:
             self._set("state", state(0, 0))
             self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._db.execute(f"PRAGMA user_version = {VERSION}")
-        return Contents(cluster, peers=1, last=0, counts={})
+        return Contents(cluster, peers=1, last=0, counts={}, large=())
 
     # --- reading ------------------------------------------------------------------------------------
 
     def records(self) -> Iterator[bytes]:
-        """All records in order.
+        """All records in order. Read to the end, the journal is whole, and what it does not name is removed.
 
         Raises:
             JournalError: one of them is damaged.
         """
-        return self._reader.records(sum(self._counts.values()))
+        yield from self._reader.records(sum(self._counts.values()))
+        self._bodies.tidy()
 
     def numbers_aside(self, job: int) -> tuple[int, int]:
         """How many outcomes of a job are set aside, and the number of the first; 0 and 0 for none.
@@ -174,7 +180,7 @@ class Store:
     @property
     def size_bytes(self) -> int:
         """Of its files."""
-        return _size_of(self.path) + _size_of(self._wal_path)
+        return _size_of(self.path) + _size_of(self._wal_path) + self._bodies.size_bytes
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -182,7 +188,7 @@ class Store:
         """Keep these, all or none: they are safe when this returns.
 
         Raises:
-            sqlite3.Error: they could not be written; nothing has changed.
+            sqlite3.Error, OSError: they could not be written; nothing has changed.
         """
         counts: dict[int, int] = {}
         last = self.last
@@ -191,6 +197,7 @@ class Store:
                 job = addition.job
                 if addition.whole:
                     self._db.execute("DELETE FROM records WHERE job = ?", (job,))
+                    self._bodies.give_up(job)
                     counts[job] = 0
                     if not addition.bodies:
                         self._delete_aside(job, _EVERYTHING, counts)
@@ -211,9 +218,13 @@ class Store:
 
     def _insert(self, job: int, numbered: Sequence[tuple[int, bytes]], counts: dict[int, int]) -> None:
         if numbered or job >= 0:
-            rows = [(seq, job, body, sum_of(seq, job, body)) for seq, body in numbered]
+            rows = [(seq, job, self._placed(job, seq, body), sum_of(seq, job, body)) for seq, body in numbered]
             self._db.executemany("INSERT INTO records VALUES (?, ?, ?, ?)", rows)
             counts[job] = counts.get(job, self._counts.get(job, 0)) + len(rows)
+
+    def _placed(self, job: int, seq: int, body: bytes) -> bytes | str:
+        """What the journal itself holds of a record: all of it, or its place. What is set aside stays whole."""
+        return body if len(body) < LARGE_BYTES or job < 0 else self._bodies.write(job, seq, body)
 
     def _delete_aside(self, job: int, upto: int, counts: dict[int, int]) -> None:
         """Those of a job's below number ``upto`` are not needed any more."""
@@ -309,11 +320,14 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._bodies.sync()
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            self._bodies.undone()
             raise
+        self._bodies.committed()
 
     def _acknowledge(self, last: int) -> None:
         self.last = last

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from lbnet.errors import JournalError
-from lbnet.journal.store import MARK_NAME, NAME, Addition, Store
+from lbnet.journal import store as store_module
+from lbnet.journal.store import BODIES_NAME, MARK_NAME, NAME, Addition, Store
 
 WAL_NAME = NAME + "-wal"
 
@@ -47,7 +48,11 @@ class Written:
 
 def files_of(directory: Path) -> Files:
     """All but the index of the log, which SQLite makes anew."""
-    return {path.name: path.read_bytes() for path in directory.iterdir() if not path.name.endswith(("-shm", "lock"))}
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file() and not path.name.endswith(("-shm", "lock"))
+    }
 
 
 def written(directory: Path, ending: str) -> Written:
@@ -83,9 +88,16 @@ def written(directory: Path, ending: str) -> Written:
     )
 
 
-@pytest.fixture(scope="module", params=["killed", "overwritten", "closed"])
+@pytest.fixture(scope="module", params=["killed", "overwritten", "closed", "with large records"])
 def journal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Written:
-    return written(tmp_path_factory.mktemp("journal") / "state", request.param)
+    directory = tmp_path_factory.mktemp("journal") / "state"
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "with large records":
+            patch.setattr(store_module, "LARGE_BYTES", 12)
+            made = written(directory, "closed")
+            assert sum(name.startswith(BODIES_NAME) for name in made.files) == 2
+            return made
+        return written(directory, request.param)
 
 
 @pytest.fixture
@@ -102,6 +114,7 @@ def put(files: Files, directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     for name, content in files.items():
+        (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).write_bytes(content)
 
 
