@@ -275,6 +275,13 @@ def test_a_run_over_the_limit_is_not_repeated_and_is_no_failure() -> None:
     assert not comparison.failed
 
 
+def test_what_ratios_are_against_may_take_longer() -> None:
+    slow = Scripted(Sequential(), [8.0, 9.0])
+    comparison = compare(DOUBLES, [slow, Scripted(Fake(), [1.0, 2.0])], repeats=2, limit_s=2.0)
+    assert [row.reason for row in comparison.rows] == ["", ""]
+    assert comparison.rows[0].median_s == 8.5
+
+
 def test_a_missing_module_is_named_with_what_to_do() -> None:
     assert missing("json", "install it") == ""
     reason = missing("no_such_module_anywhere", "install it")
