@@ -1,22 +1,24 @@
 """Large records, in files beside the journal, which holds their places and checksums.
 
-SQLite cuts what is large into pages, writes each of them twice, and reads them all to give them up: a megabyte took it
-three times as long as a file does, and one that is deleted ten times. Each transaction has one file, synced before the
-records that name it are committed, and removed after the last of them is. What a crash leaves between the two is
-removed once the journal has been read, and is whole.
+SQLite cuts what is large into pages, writes each of them twice, and reads them all to give them up: writing megabytes
+took it more than three times as long as files do, and replacing them more than four times. Each transaction has one
+file, synced before the records that name it are committed, and removed once the last of them is given up. What a crash
+leaves between the two is removed when the journal has been read, and is whole.
+
+It must not know what a record means, or how the journal finds damage.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from lbnet.journal.syncing import sync_directory, sync_file
 
 LARGE_BYTES = 128 << 10
 """A record of so many is in a file: below, making one costs more than it saves."""
@@ -40,7 +42,10 @@ class Bodies:
         """Records in each file."""
         self._sizes: dict[str, int] = {}
         self._file: BinaryIO | None = None
-        self._written: list[tuple[int, str]] = []
+        self._name = ""
+        """Of the file of this transaction."""
+        self._written: list[int] = []
+        """The job of each record in it."""
         self._given_up: list[int] = []
 
     @property
@@ -95,13 +100,13 @@ class Bodies:
         if self._file is None:
             if not self._folder.is_dir():
                 self._folder.mkdir(mode=0o700)
-                _sync_folder(self._folder.parent)
-            self._file = (self._folder / str(seq)).open("wb")
-        name = Path(self._file.name).name
-        self._written.append((job, name))
+                sync_directory(self._folder.parent)
+            self._name = str(seq)
+            self._file = (self._folder / self._name).open("wb")
+        self._written.append(job)
         offset = self._file.tell()
         self._file.write(body)
-        return f"{name} {offset} {len(body)}"
+        return f"{self._name} {offset} {len(body)}"
 
     def give_up(self, job: int) -> None:
         """All that the job has had before this transaction."""
@@ -114,9 +119,8 @@ class Bodies:
             OSError: it is not.
         """
         if self._file is not None:
-            self._file.flush()
-            _sync(self._file)
-            _sync_folder(self._folder)
+            sync_file(self._file)
+            sync_directory(self._folder)
 
     def committed(self) -> None:
         """The records are safe, and those that were given up are gone."""
@@ -127,16 +131,16 @@ class Bodies:
                     del self._uses[name]
                     self._sizes.pop(name, None)
                     self._remove(name)
-        for job, name in self._written:
-            self._keep(job, name)
+        for job in self._written:
+            self._keep(job, self._name)
         if self._file is not None:
-            self._sizes[Path(self._file.name).name] = self._file.tell()
+            self._sizes[self._name] = self._file.tell()
         self._end()
 
     def undone(self) -> None:
         """Nothing has changed."""
         if self._file is not None:
-            self._remove(Path(self._file.name).name)
+            self._remove(self._name)
         self._end()
 
     # --- small things -------------------------------------------------------------------------------
@@ -156,18 +160,3 @@ class Bodies:
     def _remove(self, name: str) -> None:
         with suppress(OSError):  # it is found when the journal is opened again
             (self._folder / name).unlink()
-
-
-def _sync(file: BinaryIO) -> None:
-    if sys.platform == "darwin":
-        fcntl.fcntl(file, fcntl.F_FULLFSYNC)
-    else:
-        os.fdatasync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    entry = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(entry)
-    finally:
-        os.close(entry)

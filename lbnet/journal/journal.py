@@ -6,7 +6,6 @@ The thread takes all that waits into one transaction, so that the busier it is, 
 from __future__ import annotations
 
 import math
-import os
 import sqlite3
 import threading
 import time
@@ -19,6 +18,7 @@ from lbnet.errors import JournalError
 from lbnet.journal.lock import DirectoryLock
 from lbnet.journal.roster import Roster
 from lbnet.journal.store import Addition, Store
+from lbnet.journal.syncing import sync_directory
 
 LOCK_NAME = "lock"
 ROSTER_NAME = "workers"
@@ -241,10 +241,6 @@ def _make(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path in made:
-            entry = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(entry)
-            finally:
-                os.close(entry)
+            sync_directory(path.parent)
     except OSError as error:
         raise JournalError(f"{directory} cannot be made ({error.strerror}): choose another --state-dir") from None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from lbnet.errors import JournalError
+from lbnet.journal import bodies
 from lbnet.journal.bodies import LARGE_BYTES, Bodies
 from lbnet.journal.store import BODIES_NAME, NAME, Addition, Store
+from tests.journal.disk import no_room
 
 SMALL = b"small"
 
@@ -34,10 +34,10 @@ def files_in(directory: Path) -> int:
     return len(list(folder.iterdir())) if folder.exists() else 0
 
 
-def fill(directory: Path, *bodies: bytes) -> None:
+def fill(directory: Path, *records: bytes) -> None:
     """Each in a transaction of its own."""
     with closing(Store(directory)) as store:
-        for body in bodies:
+        for body in records:
             store.add([Addition(1, (body,), whole=False)])
 
 
@@ -46,25 +46,14 @@ def reopened(directory: Path) -> list[bytes]:
         return list(store.records())
 
 
-@contextmanager
-def no_room() -> Iterator[None]:
-    """No file can grow past a page."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_what_is_read_is_what_was_written_in_its_order(tmp_path: Path) -> None:
-    bodies = [SMALL, large(1), SMALL, large(2), bytes(LARGE_BYTES - 1), bytes(LARGE_BYTES)]
+    written = [SMALL, large(1), SMALL, large(2), bytes(LARGE_BYTES - 1), bytes(LARGE_BYTES)]
     with closing(Store(tmp_path)) as store:
-        store.add([Addition(1, tuple(bodies[:4]), whole=False), Addition(2, tuple(bodies[4:]), whole=False)])
-        assert list(store.records()) == bodies
+        store.add([Addition(1, tuple(written[:4]), whole=False), Addition(2, tuple(written[4:]), whole=False)])
+        assert list(store.records()) == written
     assert files_in(tmp_path) == 1, "one file, however many records"
     assert (tmp_path / NAME).stat().st_size < 2 * LARGE_BYTES
-    assert reopened(tmp_path) == bodies
+    assert reopened(tmp_path) == written
 
 
 def test_small_records_have_no_files(store: Store, tmp_path: Path) -> None:
@@ -98,7 +87,7 @@ def test_it_goes_after_a_new_start_too(tmp_path: Path) -> None:
 
 def test_what_could_not_be_written_is_as_if_it_never_was(store: Store, tmp_path: Path) -> None:
     store.add([Addition(1, (large(1),), whole=False)])
-    with no_room(), pytest.raises(OSError, match="large"):
+    with no_room(4096), pytest.raises(OSError, match="large"):
         store.add([Addition(1, (large(2), large(3)), whole=True)])
     assert list(store.records()) == [large(1)]
     assert files_in(tmp_path) == 1
@@ -116,18 +105,19 @@ def test_a_record_that_is_refused_after_its_bytes_were_written_leaves_nothing(st
     assert list(store.records()) == []
 
 
-def test_the_files_are_synced_before_the_journal_names_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_files_are_synced_before_the_journal_names_them(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done: list[str] = []
     sync, committed = Bodies.sync, Bodies.committed
-    fdatasync = os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda file: (done.append("file"), fdatasync(file)))
-    fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda file: (done.append("folder"), fsync(file)))
+    sync_file, sync_directory = bodies.sync_file, bodies.sync_directory
+    monkeypatch.setattr(bodies, "sync_file", lambda file: (done.append("file"), sync_file(file)))
+    monkeypatch.setattr(bodies, "sync_directory", lambda place: (done.append(place.name), sync_directory(place)))
     monkeypatch.setattr(Bodies, "sync", lambda self: (sync(self), done.append("synced")))
     monkeypatch.setattr(Bodies, "committed", lambda self: (done.append("committed"), committed(self)))
     store._db.set_trace_callback(lambda statement: done.append(statement) if statement == "COMMIT" else None)
     store.add([Addition(1, (large(1), large(2)), whole=False)])
-    assert done == ["folder", "file", "folder", "synced", "COMMIT", "committed"]
+    assert done == [tmp_path.name, "file", BODIES_NAME, "synced", "COMMIT", "committed"]
 
 
 def test_what_a_crash_left_is_removed_once_the_journal_is_known_to_be_whole(tmp_path: Path) -> None:

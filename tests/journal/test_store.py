@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import resource
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from lbnet.errors import JournalError
 from lbnet.journal.reading import APPLICATION_ID, VERSION
 from lbnet.journal.store import NAME, Addition, Store
+from tests.journal.disk import no_room
 
 
 @pytest.fixture
@@ -20,17 +20,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made = Store(tmp_path)
     yield made
     made.close()
-
-
-@contextmanager
-def no_room() -> Iterator[None]:
-    """No file can grow."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def fill(store: Store, jobs: int) -> None:
